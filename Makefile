@@ -1,0 +1,60 @@
+# Everything a newcomer needs; `make help` lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXPERIMENT ?= configs/demo.yaml
+export METAFLOW_PYLINT ?= 0
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  variables: EXPERIMENT=configs/catalog.yaml (train, preprocess), PYTHON=python3.12, VENV=.venv"
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rayon needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP)  ## create the environment and install
+
+.PHONY: preprocess
+preprocess: $(STAMP)  ## make a dataset version of a catalogue
+	$(BIN)/python flows/preprocess_flow.py --config experiment $(EXPERIMENT) run
+
+.PHONY: train
+train: $(STAMP)  ## train on the demo catalogue, or on EXPERIMENT
+	$(BIN)/python flows/train_flow.py --config experiment $(EXPERIMENT) run
+
+.PHONY: test
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(STAMP)  ## format and lint checks, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP)  ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: check
+check: lint test  ## all that CI checks
+
+.PHONY: bench
+bench: $(STAMP)  ## speed and quality, side by side, as ratios (half an hour)
+	$(BIN)/python tests/benchmarks/encoding.py
+	$(BIN)/python tests/benchmarks/quality.py
+
+.PHONY: clean
+clean:  ## remove caches that can be made again (not runs, not data)
+	rm -rf .rayon .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,141 @@
+"""Turns a catalogue into a dataset version: validated, cleaned, sharded; every reject kept with its reason.
+
+    python flows/preprocess_flow.py run
+    python flows/preprocess_flow.py --config experiment configs/catalog.yaml run
+
+Heavy imports stay inside the steps that need them.
+"""
+
+# isort: skip_file
+
+from pathlib import Path
+
+from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+from metaflow.exception import MetaflowException
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read_experiment(text: str) -> dict:
+    """Check an experiment's YAML before any task starts; its mistakes are a message and not a traceback."""
+    from rayon.config import ConfigError, read_config
+
+    try:
+        return read_config(text)
+    except ConfigError as error:
+        raise MetaflowException(str(error)) from None
+
+
+@project(name="rayon")
+class PreprocessFlow(FlowSpec):
+    """Make a dataset version of a catalogue.
+
+    1. start: read the catalogue, validate every row, keep the shards of the last version that still hold, plan new ones
+    2. build: for each new shard, decode each photo once, resize and re-encode it, clean the texts
+    3. combine: list the shards in a manifest with a fingerprint, gather the rejects
+    4. end: draw the card and say what to run next
+
+    Rows added to a catalogue add shards; the earlier ones are not touched. Splits follow from a hash of each title, so
+    that the gold set does not move.
+    """
+
+    experiment = Config(
+        "experiment",
+        default=str(ROOT / "configs" / "demo.yaml"),
+        parser=read_experiment,
+        help="the experiment's YAML file",
+    )
+    fresh = Parameter(
+        "fresh", default=False, type=bool, help="build everything anew, without the last version's shards"
+    )
+
+    @step
+    def start(self):
+        """Read and validate the catalogue; plan the shards that are new."""
+        from rayon.data.planning import plan_dataset
+        from rayon.preparing import load_config, provide_catalog, stopping
+        from rayon.registry import latest_dataset, read_keys
+
+        config = load_config(self.experiment, ROOT)
+        with stopping():
+            provide_catalog(config, tell=print)
+            last = None if self.fresh else latest_dataset(config.name)
+            self.plan = plan_dataset(config, last.manifest if last else None, read_keys)
+        parts, self.plan = self.plan.parts, self.plan._replace(parts=())
+        # a part an artifact: a task then reads its own alone
+        for number, part in enumerate(parts):
+            setattr(self, f"part_{number:05d}", part)
+        self.numbers = list(range(len(parts))) or [None]
+        counts = self.plan.counts
+        print(f"{counts['read']:,} rows read, {counts['unchanged']:,} as before: {len(parts)} new shards to build")
+        self.next(self.build, foreach="numbers")
+
+    @retry(times=2, minutes_between_retries=0)
+    @resources(cpu=experiment.resources.shard.cpu, memory=experiment.resources.shard.memory)
+    @step
+    def build(self):
+        """Build one shard: read, check and shrink each photo, clean each text."""
+        from rayon.data.building import build_shard
+        from rayon.preparing import load_config
+        from rayon.registry import artifact_names, make_locator
+
+        self.built = None
+        if self.input is not None:
+            shard = build_shard(getattr(self, f"part_{self.input:05d}"), load_config(self.experiment, ROOT))
+            data, keys = artifact_names(self.input)
+            setattr(self, data, shard.data)
+            setattr(self, keys, shard.keys)
+            ref = shard.ref._replace(locator=make_locator(current.pathspec, self.input))
+            self.built = shard._replace(data=b"", ref=ref)
+        self.next(self.combine)
+
+    @step
+    def combine(self, inputs):
+        """List all shards in the manifest of the new version; gather the rejects."""
+        from rayon.data.preprocessing import combine
+        from rayon.preparing import load_config, stopping
+        from rayon.registry import dataset_tag, read_keys
+
+        config = load_config(self.experiment, ROOT)
+        self.plan = inputs[0].plan
+        built = [task.built for task in inputs if task.built is not None]
+        with stopping():
+            manifest, self.rejects = combine(config, self.plan, built, read_keys)
+        self.manifest = manifest.to_json()
+        self.new_rows = sum(shard.ref.rows for shard in built)
+        current.run.add_tags([dataset_tag(config.name), f"fingerprint:{manifest.fingerprint[:12]}"])
+        self.next(self.end)
+
+    @card(type="blank", id="dataset")
+    @step
+    def end(self):
+        """Draw the card: counts, categories, photos, rejects."""
+        from rayon.cards import dataset_card
+        from rayon.data.shards import Manifest
+        from rayon.preparing import load_config, open_version, sample_photos
+
+        config = load_config(self.experiment, ROOT)
+        manifest = Manifest.from_json(self.manifest)
+        dataset = open_version(manifest, config)
+        frame = dataset.frame
+        current.card["dataset"].extend(
+            dataset_card(
+                manifest,
+                self.rejects,
+                list(frame["category"].value_counts().items()),
+                {name: int(count) for name, count in frame["split"].value_counts().items()},
+                self.new_rows,
+                sample_photos(dataset, count=24),
+            )
+        )
+        self.profile = {"splits": frame["split"].value_counts().to_dict(), **manifest.counts}
+        counts = manifest.counts
+        print(f"dataset {manifest.name} {manifest.fingerprint[:12]}: {counts['kept']:,} products, ", end="")
+        print(f"{len(manifest.categories)} categories, {counts['rejected']:,} rows rejected, ", end="")
+        print(f"{counts['photos_refused']:,} photos refused")
+        print(f"card:  python flows/preprocess_flow.py card view {current.run_id}/end --id dataset")
+        print("next:  python flows/train_flow.py run")
+
+
+if __name__ == "__main__":
+    PreprocessFlow()

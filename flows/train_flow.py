@@ -1,0 +1,131 @@
+"""Trains classifiers of articles from text and photo, measures them, and leaves the best as a bundle.
+
+    python flows/train_flow.py run
+    python flows/train_flow.py --config experiment configs/catalog.yaml run
+
+Heavy imports stay inside the steps that need them.
+"""
+
+# isort: skip_file
+import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is imported
+
+from pathlib import Path
+
+from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+from metaflow.exception import MetaflowException
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def read_experiment(text: str) -> dict:
+    """Check an experiment's YAML before any task starts; its mistakes are a message and not a traceback."""
+    from rayon.config import ConfigError, read_config
+
+    try:
+        return read_config(text)
+    except ConfigError as error:
+        raise MetaflowException(str(error)) from None
+
+
+@project(name="rayon")
+class TrainFlow(FlowSpec):
+    """Train a calibrated text + photo classifier on a dataset version.
+
+    1. start: take the latest dataset version of the catalogue, or prepare one where there is none
+    2. encode: let the frozen encoders read the products that they have not read yet
+    3. train: for each candidate (tf-idf baseline, text, image, fusion), train, calibrate and bundle it
+    4. evaluate: select by held-out products, measure on the gold set, draw the card, log to Weights & Biases
+    5. end: say what was trained, how good it is, where to look and what to run next
+
+    The bundle of the selected candidate is the artifact `bundle`; its measurements are the artifact `report`.
+    """
+
+    experiment = Config(
+        "experiment",
+        default=str(ROOT / "configs" / "demo.yaml"),
+        parser=read_experiment,
+        help="the experiment's YAML file",
+    )
+    dataset = Parameter(
+        "dataset", default="", type=str, help="the PreprocessFlow run to train on, such as 12; the latest if not given"
+    )
+
+    @step
+    def start(self):
+        """Take the dataset version to train on; prepare one where there is none."""
+        from rayon.preparing import choose_dataset, load_config, stopping
+
+        config = load_config(self.experiment, ROOT)
+        with stopping():
+            chosen = choose_dataset(config, self.dataset, current, store=lambda name, data: setattr(self, name, data))
+        self.manifest, self.dataset_run = chosen.manifest.to_json(), chosen.run
+        self.candidates = list(config.candidates)
+        self.next(self.encode)
+
+    @retry(times=2, minutes_between_retries=0)
+    @resources(
+        cpu=experiment.resources.encode.cpu,
+        memory=experiment.resources.encode.memory,
+        gpu=experiment.resources.encode.gpu,
+    )
+    @step
+    def encode(self):
+        """Encode the products that the feature store lacks; `encoded` counts them."""
+        from rayon.inputs import encode_dataset
+        from rayon.preparing import load_config, load_dataset, progress_line
+
+        config = load_config(self.experiment, ROOT)
+        dataset = load_dataset(self.manifest, config)
+        self.encoded = encode_dataset(dataset, config, progress_line()).encoded
+        for source, count in self.encoded.items():
+            print(f"{source}: {count:,} of {len(dataset):,} products encoded, the others were found")
+        self.next(self.train, foreach="candidates")
+
+    @card(type="blank", id="train", refresh_interval=2)
+    @retry(times=2, minutes_between_retries=0)
+    @resources(
+        cpu=experiment.resources.train.cpu,
+        memory=experiment.resources.train.memory,
+        gpu=experiment.resources.train.gpu,
+    )
+    @step
+    def train(self):
+        """Train one candidate, going on from its last checkpoint after a kill, and run it on the gold set."""
+        from rayon.candidates import run_candidate
+        from rayon.preparing import load_config, load_dataset, stopping
+
+        config = load_config(self.experiment, ROOT)
+        self.candidate = self.input
+        with stopping():
+            self.result = run_candidate(self.candidate, load_dataset(self.manifest, config), config, current)
+        self.next(self.evaluate)
+
+    @card(type="blank", id="model")
+    @step
+    def evaluate(self, inputs):
+        """Select the candidate that is best on held-out products; measure all on the gold set; draw and log."""
+        from rayon.candidates import publish, select
+        from rayon.preparing import load_config, load_dataset
+
+        self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded"])
+        config = load_config(self.experiment, ROOT)
+        dataset = load_dataset(self.manifest, config)
+        results = {task.candidate: task.result for task in inputs}
+        self.selected = select(results, len(dataset.categories))
+        self.bundle = results[self.selected]["bundle"]
+        outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)
+        self.report, self.comparison, self.suspects = outcome.report, outcome.comparison, outcome.suspects
+        self.predictions, self.wandb = outcome.predictions, outcome.wandb
+        self.next(self.end)
+
+    @step
+    def end(self):
+        """Say in five lines what was trained, how good it is, against what, where to look and what to run next."""
+        from rayon.candidates import closing_lines
+
+        for line in closing_lines(self.report, self.comparison, self.selected, self.dataset_run, self.wandb, current):
+            print(line)
+
+
+if __name__ == "__main__":
+    TrainFlow()

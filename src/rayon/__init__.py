@@ -1,0 +1,18 @@
+"""rayon: puts every article of a catalogue, known by its text and its photo, into its department.
+
+Importing the package imports nothing heavy: torch, pandas and Metaflow are imported by the modules that use them. It
+sets three defaults in the environment, which those libraries read once, when they are imported; a value that is
+already there is left alone.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# Threads that wait without sleeping slow down every other process: a training is up to ten times slower beside another.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# As many tasks at a time as there are cores: sixteen, Metaflow's default, would share a laptop's memory.
+os.environ.setdefault("METAFLOW_RUN_MAX_WORKERS", str(min(16, os.cpu_count() or 1)))
+# Metaflow stops where no variable names a user other than root, as in most containers.
+if all(os.environ.get(name, "root") in ("", "root") for name in ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")):
+    os.environ["METAFLOW_USER"] = "rayon"

@@ -1,0 +1,173 @@
+"""The bundle: all that is served, as one block of plain bytes.
+
+A safetensors file whose header carries a JSON document: tensors hold the heads' weights, gram columns and trained
+encoders; the document holds the branches, the categories, the calibration, thresholds, the text settings and what the
+model saw in training. Nothing in it is executed when it is read. Knows no flow, no registry and no catalogue.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from rayon.config import ImageBranch, NgramBranch, TextBranch
+from rayon.models.classifier import Branch, ProductClassifier
+from rayon.models.encoders import load_image_encoder, load_text_encoder
+from rayon.models.fusion import Pool
+from rayon.models.ngrams import NgramVectorizer
+from rayon.models.served import Served
+
+FORMAT = 1
+"""Raised when a bundle of this version can no longer be read by the code of the one before."""
+
+_HEADER = "rayon"
+
+
+class BundleError(ValueError):
+    """Bytes that are no bundle, or one that this version cannot serve. The message says what to do."""
+
+
+class Thresholds(NamedTuple):
+    """The lowest confidence from which predictions were right `precision` of the time on held-out products, and the
+    share of them that reached it. A confidence of 1.01 files nothing.
+    """
+
+    precision: float
+    confidence: float
+    coverage: float
+
+
+class Bundle(NamedTuple):
+    """A classifier with all that is needed to use it and to know where it comes from.
+
+    `categories` names the labels. `text`, `image` and `ngram` say how a product becomes inputs. `encoder_keys` holds,
+    by source, the identity of the frozen encoders it was trained on. `thresholds` are sorted by precision.
+    `reference` describes the training products; `about` holds plain facts (dataset fingerprint, run, candidate, date).
+    """
+
+    served: Served
+    categories: tuple[str, ...]
+    text: TextBranch
+    image: ImageBranch
+    ngram: NgramBranch
+    encoder_keys: dict[str, str]
+    thresholds: tuple[Thresholds, ...]
+    reference: dict[str, Any]
+    about: dict[str, Any]
+
+
+def dump_bundle(bundle: Bundle) -> bytes:
+    """Return the bundle as bytes; `read_bundle` restores it."""
+    served = bundle.served
+    tensors = {f"classifier.{name}": tensor for name, tensor in served.classifier.state_dict().items()}
+    if served.vectorizer is not None:
+        tensors["ngram.buckets"] = torch.from_numpy(served.vectorizer.buckets)
+        tensors["ngram.idf"] = torch.from_numpy(served.vectorizer.idf)
+    document = {
+        "format": FORMAT,
+        "hyperparameters": {**_plain(dict(served.classifier.hparams))},
+        "pool": served.pool._asdict(),
+        "categories": bundle.categories,
+        "text": _settings(bundle.text),
+        "image": _settings(bundle.image),
+        "ngram": _settings(bundle.ngram),
+        "encoder_keys": bundle.encoder_keys,
+        "thresholds": [threshold._asdict() for threshold in bundle.thresholds],
+        "reference": bundle.reference,
+        "about": bundle.about,
+    }
+    contiguous: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return bytes(save_tensors(contiguous, metadata={_HEADER: json.dumps(document, ensure_ascii=False)}))
+
+
+def read_bundle(data: bytes) -> Bundle:
+    """Restore a bundle from the bytes that `dump_bundle` returned.
+
+    Raises:
+        BundleError: the bytes are cut off or no bundle, or the bundle was written by a newer version.
+    """
+    document = describe_bundle(data)
+    try:
+        tensors = load_tensors(data)
+        text, image = TextBranch(**_tuples(document["text"])), ImageBranch(**_tuples(document["image"]))
+        ngram = NgramBranch(**_tuples(document["ngram"]))
+        vectorizer = None
+        if "ngram.buckets" in tensors:
+            buckets, idf = tensors.pop("ngram.buckets").numpy(), tensors.pop("ngram.idf").numpy()
+            vectorizer = NgramVectorizer(ngram, buckets.astype(np.int32), idf.astype(np.float32))
+        parameters = {**document["hyperparameters"], "replicas": 1}
+        branches = [Branch(*branch) for branch in parameters["branches"]]
+        trained = {
+            branch.name: load_text_encoder(branch.source, text.max_tokens)
+            if branch.modality == "text"
+            else load_image_encoder(branch.source, image.side)
+            for branch in branches
+            if branch.kind == "encoder"
+        }
+        classifier = ProductClassifier(**parameters, encoders=trained)
+        state = {name.removeprefix("classifier."): tensor for name, tensor in tensors.items()}
+        classifier.load_state_dict(state)
+        pool = document["pool"]
+        served = Served(
+            classifier.eval(),
+            vectorizer,
+            Pool(
+                tuple(pool["branches"]),
+                tuple(pool["modalities"]),
+                {state: tuple(weights) for state, weights in pool["weights"].items()},
+                {state: tuple(bias) for state, bias in pool["bias"].items()},
+            ),
+        )
+        thresholds = tuple(Thresholds(**threshold) for threshold in document["thresholds"])
+    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        raise BundleError(f"the bundle is damaged ({error}): take the artifact again, or train anew.") from error
+    return Bundle(
+        served,
+        tuple(document["categories"]),
+        text,
+        image,
+        ngram,
+        document["encoder_keys"],
+        thresholds,
+        document["reference"],
+        document["about"],
+    )
+
+
+def describe_bundle(data: bytes) -> dict[str, Any]:
+    """Return the bundle's JSON document without loading a weight or an encoder.
+
+    Raises:
+        BundleError: as `read_bundle`.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        document: dict[str, Any] = json.loads(header["__metadata__"][_HEADER])
+        version = int(document["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError("these bytes are no rayon bundle, or only the beginning of one: take it again.") from error
+    if version > FORMAT:
+        raise BundleError(f"the bundle has format {version}, this rayon reads up to {FORMAT}: update rayon.")
+    return document
+
+
+def _settings(settings: Any) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+
+
+def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(settings))
+    return plain

@@ -1,0 +1,314 @@
+"""Settings of an experiment: one YAML file, parsed once into frozen dataclasses.
+
+Knows the shape and the bounds of every setting and nothing of what is done with them. A key that does not exist, a
+wrong type or a value out of bounds is a `ConfigError` that names the key and, for a misspelt one, the nearest known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid")
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+GramRange = tuple[Positive, Positive]
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type, or out of bounds. The message says which and what to write instead."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Columns:
+    """What the catalogue calls each column. '' says that it has none."""
+
+    product_id: str = "product_id"
+    designation: str = "designation"
+    description: str = "description"
+    category: str = "category"
+    image: str = "image"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Synthetic:
+    """A generated catalogue, written to `catalog.products` where that file does not exist yet."""
+
+    rows: Annotated[int, Field(ge=200, le=1_000_000)] = 2400
+    categories: Annotated[int, Field(ge=12, le=27)] = 16
+    seed: NonNegative = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Catalog:
+    """Where the catalogue is and how to read it. Relative paths start at the project's root.
+
+    `labels` names a second file that holds the category, row for row (Rakuten's Y file). `images` is the folder of the
+    photos; with None the image column holds absolute paths or, where `allow_urls`, http(s) addresses. `image_name` makes
+    a file name of any columns of the file, as in 'image_{imageid}_product_{productid}.jpg'.
+    """
+
+    products: str
+    labels: str | None = None
+    images: str | None = None
+    image_name: str | None = None
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    allow_urls: bool = False
+    synthetic: Synthetic | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Preprocess:
+    """How a product is cleaned and stored, and what is refused.
+
+    `image_side` is the stored photo's longest side in pixels; `max_image_megapixels` and `max_image_megabytes` bound a
+    photo before it is decoded; `max_text_chars` cuts a longer title or description; `shard_rows` bounds a shard.
+    """
+
+    image_side: Annotated[int, Field(ge=32, le=1024)] = 224
+    image_quality: Annotated[int, Field(ge=50, le=100)] = 90
+    max_image_megapixels: Annotated[float, Field(gt=0, le=500)] = 64.0
+    max_image_megabytes: Annotated[float, Field(gt=0, le=500)] = 32.0
+    max_text_chars: Annotated[int, Field(ge=100)] = 10_000
+    min_products_per_category: Positive = 5
+    shard_rows: Annotated[int, Field(ge=50)] = 2000
+    workers: NonNegative = 2
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Split:
+    """Shares of the catalogue by hash of the normalised title; what is left is trained on."""
+
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+    unseen: Fraction = 0.0
+    seed: NonNegative = 0
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test + self.unseen > 0.9:
+            raise ValueError("validation + test + unseen leave less than a tenth of the catalogue to train on")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NgramBranch:
+    """Hashed word and character grams, tf-idf weighted. Grams found in fewer than `min_products` products are dropped."""
+
+    enabled: bool = True
+    words: GramRange = (1, 2)
+    characters: GramRange = (2, 5)
+    log2_buckets: Annotated[int, Field(ge=10, le=24)] = 20
+    min_products: Positive = 2
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TextBranch:
+    """Text encoders by source: bundled:<name>, hf:<id or folder>. `max_tokens` cuts the text each one reads."""
+
+    encoders: tuple[str, ...] = ("bundled:multilingual-e5-small",)
+    max_tokens: Annotated[int, Field(ge=8, le=512)] = 64
+    trainable: bool = False
+    batch_size: Positive = 32
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ImageBranch:
+    """Image encoders by source: bundled:<name>, torchvision:<name>, timm:<name>. `side` is what the encoder sees, in pixels."""
+
+    encoders: tuple[str, ...] = ("bundled:efficientnet-lite0",)
+    side: Annotated[int, Field(ge=32, le=1024)] = 224
+    trainable: bool = False
+    batch_size: Positive = 32
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Branches:
+    """What looks at a product. A branch that is switched off, or has no encoder, is left out."""
+
+    ngram: NgramBranch = dataclasses.field(default_factory=NgramBranch)
+    text: TextBranch = dataclasses.field(default_factory=TextBranch)
+    image: ImageBranch = dataclasses.field(default_factory=ImageBranch)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Fusion:
+    """How branches become one answer.
+
+    'decision' weighs the branches' log-probabilities by presence of text and photo; 'feature' reads all features at once.
+    `folds` replicas of each head give every training product a prediction by a head that never saw it (0: the
+    validation split is used instead, as it is where an encoder is trainable).
+    """
+
+    kind: Literal["decision", "feature"] = "decision"
+    folds: Annotated[int, Field(ge=0, le=20)] = 5
+    modality_dropout: Fraction = 0.2
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Trainer:
+    """How Lightning trains. Learning rates are apart for heads on features, n-gram weights and trainable encoders.
+
+    `hidden` is the width of a head; `class_balance` weighs the loss from by product (0) to by class (1).
+    """
+
+    seed: NonNegative = 0
+    max_epochs: Positive = 15
+    batch_size: Positive = 128
+    hidden: Positive = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 2.0e-3
+    ngram_learning_rate: Annotated[float, Field(gt=0)] = 3.0e-2
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 2.0e-5
+    weight_decay: Annotated[float, Field(ge=0)] = 1.0e-2
+    dropout: Fraction = 0.3
+    patience: Positive = 4
+    class_balance: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    workers: NonNegative = 1
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluation:
+    """How the gold set is read: bootstrap resamples, automation targets, suspects and mistakes kept."""
+
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    precision_targets: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.95, 0.99)
+    suspects: NonNegative = 100
+    mistakes: NonNegative = 48
+
+
+@dataclass(frozen=True, config=_STRICT)
+class StepResources:
+    """What one step asks of the cluster: cores, megabytes of memory, GPUs."""
+
+    cpu: Positive = 2
+    memory: Annotated[int, Field(ge=256)] = 4096
+    gpu: NonNegative = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Resources:
+    """What the steps ask of the cluster."""
+
+    shard: StepResources = dataclasses.field(default_factory=StepResources)
+    encode: StepResources = dataclasses.field(default_factory=StepResources)
+    train: StepResources = dataclasses.field(default_factory=StepResources)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Tracking:
+    """Weights & Biases: 'auto' is online where WANDB_API_KEY is set, else offline."""
+
+    project: str = "rayon"
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Config:
+    """One experiment. `name` marks the runs of one catalogue.
+
+    `cache` is the folder of what can be made again: encoded products, opened shards, checkpoints of running trainings.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    catalog: Catalog
+    preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
+    split: Split = dataclasses.field(default_factory=Split)
+    branches: Branches = dataclasses.field(default_factory=Branches)
+    candidates: tuple[Literal["tfidf", "text", "image", "fusion"], ...] = ("tfidf", "text", "image", "fusion")
+    fusion: Fusion = dataclasses.field(default_factory=Fusion)
+    trainer: Trainer = dataclasses.field(default_factory=Trainer)
+    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+    resources: Resources = dataclasses.field(default_factory=Resources)
+    tracking: Tracking = dataclasses.field(default_factory=Tracking)
+    cache: str = ".rayon"
+
+
+_ADAPTER: TypeAdapter[Config] = TypeAdapter(Config)
+
+
+def parse_config(settings: Mapping[str, Any]) -> Config:
+    """Turn a mapping (the YAML file as read) into a `Config`.
+
+    Raises:
+        ConfigError: every unknown key (with the nearest known one), wrong type and value out of bounds, one a line.
+    """
+    try:
+        return _ADAPTER.validate_json(json.dumps(dict(settings)), strict=True)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        raise ConfigError("the configuration has mistakes:\n" + "\n".join(f"  - {line}" for line in lines)) from None
+
+
+def read_config(text: str) -> dict[str, Any]:
+    """Parse an experiment's YAML text and return it with every default filled in, as plain data.
+
+    Raises:
+        ConfigError: the text is no YAML mapping, or as `parse_config`.
+    """
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the configuration is not valid YAML: {error}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError("the configuration is empty, or not a mapping of keys to values.")
+    return to_dict(parse_config(settings))
+
+
+def resolve_paths(config: Config, root: Path) -> Config:
+    """Return `config` with the catalogue's relative paths and the cache folder made absolute, starting at `root`."""
+
+    def absolute(path: str | None) -> str | None:
+        return None if path is None else str((root / path).resolve())
+
+    catalog = dataclasses.replace(
+        config.catalog,
+        products=str(absolute(config.catalog.products)),
+        labels=absolute(config.catalog.labels),
+        images=absolute(config.catalog.images),
+    )
+    return dataclasses.replace(config, catalog=catalog, cache=str(absolute(config.cache)))
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Return `config` as plain nested dicts, lists and scalars, ready for JSON; `parse_config` reads it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key '{key}': {remedy}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"'{key}' is required and missing"
+    message = re.sub(r"^Value error, ", "", str(problem["msg"]))
+    hint = ""
+    if isinstance(problem["input"], str) and re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", problem["input"]):
+        hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
+    return f"'{key}' = {problem['input']!r}: {message}{hint}"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    current: Any = Config
+    for part in path:
+        current = get_type_hints(current).get(part, Config)
+        if get_origin(current) is not None:
+            current = next((a for a in get_args(current) if dataclasses.is_dataclass(a)), Config)
+    return [field.name for field in dataclasses.fields(current)]

@@ -1,0 +1,1 @@
+"""Catalogues: reading, validating, cleaning, splitting and sharding them, and handing them to a trainer."""

@@ -1,0 +1,140 @@
+"""Building one shard: photos fetched, shrunk and packed with the texts.
+
+Knows one part at a time and nothing of the catalogue around it, so that parts can be built anywhere and in any order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from rayon.config import Config
+from rayon.data.images import PhotoError, normalise_photo, read_photo
+from rayon.data.shards import KEYS_SCHEMA, SHARD_SCHEMA, ShardRef, content_hash, make_ref, read_table, write_table
+from rayon.data.splits import group_hash
+from rayon.data.text import product_text
+from rayon.schema import REJECT_COLUMNS
+
+_TRY_AGAIN = bytes(16)
+"""A row key that no row has: the next plan takes the product for changed and builds it again."""
+
+
+class BuiltShard(NamedTuple):
+    """A shard and what is to be kept with it: its bytes, its reference, its keys, its rejects and some counts.
+
+    Store `data` and `keys`, and put into `ref.locator` what finds them again.
+    """
+
+    data: bytes
+    ref: ShardRef
+    keys: bytes
+    rejects: pd.DataFrame
+    stats: dict[str, int]
+
+
+def build_shard(part: bytes, config: Config) -> BuiltShard:
+    """Build the shard of one of a plan's parts; photos are read and shrunk by `preprocess.workers` threads.
+
+    A product whose photo cannot be used is kept on its text, with a reject of scope 'photo'; one without any text is
+    rejected. The same part, photos and settings give the same bytes. A photo that could not be reached over the network
+    is tried again when the next version is planned.
+    """
+    rows: list[dict[str, Any]] = read_table(part).to_pylist()
+    photos = _photos([row["image"] for row in rows], config)
+    shard: list[dict[str, Any]] = []
+    keys: list[dict[str, Any]] = []
+    rejects: list[dict[str, Any]] = []
+    groups = group_hash(
+        [row["designation"] for row in rows],
+        [row["description"] for row in rows],
+        [row["product_id"] for row in rows],
+    )
+    for row, photo, group in zip(rows, photos, groups.tolist(), strict=True):
+        text = product_text(row["designation"], row["description"])
+        reject = None
+        if isinstance(photo, PhotoError):
+            reject = _reject(row, photo, has_text=bool(text))
+            rejects.append(reject)
+            if not text:
+                continue
+            if photo.reason == "photo_unreachable":
+                row["row_key"] = _TRY_AGAIN
+            photo = None
+        text_key = _key(text.encode())
+        image_key = _key(photo or b"")
+        shard.append({**row, "image": photo, "group": group, "text_key": text_key, "image_key": image_key})
+        keys.append(
+            {
+                "row_key": row["row_key"],
+                "content_key": content_hash(row["product_id"].encode(), text_key, image_key, row["category"].encode()),
+                "category": row["category"],
+                "group": group,
+                "has_photo": photo is not None,
+                "has_description": bool(row["description"]),
+                "photo_reject": json.dumps(reject, ensure_ascii=False) if reject else "",
+            }
+        )
+    data = write_table(pa.Table.from_pylist(shard, SHARD_SCHEMA))
+    stats = {
+        "rows": len(shard),
+        "photos": sum(row["has_photo"] for row in keys),
+        "photos_refused": len(rejects) - (len(rows) - len(shard)),
+        "rejected": len(rows) - len(shard),
+        "bytes": len(data),
+    }
+    return BuiltShard(
+        data,
+        make_ref(data, len(shard)),
+        write_table(pa.Table.from_pylist(keys, KEYS_SCHEMA), "zstd"),
+        pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)),
+        stats,
+    )
+
+
+def _photos(locations: Sequence[str], config: Config) -> list[bytes | PhotoError | None]:
+    read = partial(_photo, config=config)
+    if config.preprocess.workers == 0:
+        return [read(location) for location in locations]
+    with ThreadPoolExecutor(config.preprocess.workers) as pool:
+        return list(pool.map(read, locations))
+
+
+def _photo(location: str, config: Config) -> bytes | PhotoError | None:
+    settings = config.preprocess
+    if not location:
+        return None
+    try:
+        return normalise_photo(
+            read_photo(location, config.catalog.allow_urls, settings.max_image_megabytes, config.catalog.images),
+            settings.image_side,
+            settings.image_quality,
+            settings.max_image_megapixels,
+            settings.max_image_megabytes,
+        )
+    except PhotoError as error:
+        # Made anew: the one that was raised holds on to the photo's bytes through its traceback.
+        return PhotoError(error.reason, error.sentence)
+
+
+def _reject(row: dict[str, Any], error: PhotoError, has_text: bool) -> dict[str, Any]:
+    fate = "the product is kept on its text" if has_text else "the product has no text either"
+    return {
+        "source": row["source"],
+        "row": row["row"],
+        "product_id": row["product_id"],
+        "scope": "photo" if has_text else "product",
+        "reason": error.reason,
+        "detail": f"{row['image']}: {error.sentence}; {fate}",
+        "record": row["record"],
+    }
+
+
+def _key(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest() if content else b""

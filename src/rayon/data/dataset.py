@@ -1,0 +1,129 @@
+"""A dataset version, opened: its texts and labels as a frame, its photos read from memory-mapped shards when asked for.
+
+Knows shards as files in a folder. It does not know where they came from, what an encoder does with a photo, or how
+products are batched.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rayon.config import Split
+from rayon.data.shards import Manifest, ShardRef
+from rayon.data.splits import assign_folds, assign_splits
+from rayon.schema import CATEGORY, DESCRIPTION, DESIGNATION, PRODUCT_ID
+
+_TEXTS = (PRODUCT_ID, DESIGNATION, DESCRIPTION, CATEGORY)
+
+
+class DatasetError(ValueError):
+    """A shard is not what the manifest says. The message names it and says what to do."""
+
+
+class Dataset:
+    """The products of a dataset version, in catalogue order; row i of `frame` has the photo `photo(i)`.
+
+    `frame` has the texts product_id, designation, description and category, the group (uint64), the label (int16
+    position in `categories`, -1 where the category is not known), the split and the fold, has_text and has_image,
+    text_key and image_key (bytes: names of what an encoder reads, b'' where there is nothing), and source and row.
+
+    Photos stay in the files until they are asked for. A dataset may be pickled or inherited by worker processes of the
+    same machine: each maps the files for itself.
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        categories: tuple[str, ...],
+        fingerprint: str,
+        files: tuple[Path, ...],
+        shard: NDArray[np.int32],
+        position: NDArray[np.int32],
+    ) -> None:
+        self.frame = frame
+        self.categories = categories
+        self.fingerprint = fingerprint
+        self._files = files
+        self._shard = shard
+        self._position = position
+        self._images: dict[int, pa.Array] = {}
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def photo(self, index: int) -> bytes | None:
+        """Return the JPEG of product `index`, the one copy made of it, or None where it has none."""
+        shard = int(self._shard[index])
+        if shard not in self._images:
+            self._images[shard] = _map(self._files[shard])["image"].chunk(0)
+        photo = self._images[shard][int(self._position[index])]
+        content: bytes | None = photo.as_py()
+        return content
+
+    def photos(self, indices: Iterable[int]) -> list[bytes | None]:
+        """Return the JPEG, or None, of each of the products `indices`."""
+        return [self.photo(index) for index in indices]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_images": {}}
+
+
+def open_dataset(
+    manifest: Manifest, read_shard: Callable[[ShardRef], bytes], folder: Path, split: Split, folds: int
+) -> Dataset:
+    """Open a dataset version, with its shards as files in `folder`; those that are there already are not read again.
+
+    Splits and folds are computed here, from each product's group: they are no part of what is stored.
+
+    Raises:
+        DatasetError: `read_shard` gives other bytes than the manifest lists.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = tuple(_spool(ref, read_shard, folder) for ref in manifest.shards)
+    frames: list[pd.DataFrame] = []
+    positions: list[NDArray[np.int32]] = []
+    columns = (*_TEXTS, "group", "text_key", "image_key", "source", "row")
+    for ref, file in zip(manifest.shards, files, strict=True):
+        living = np.setdiff1d(np.arange(ref.rows, dtype=np.int32), np.array(ref.removed, dtype=np.int32))
+        frames.append(_map(file).select(columns).take(pa.array(living)).to_pandas())
+        positions.append(living)
+    frame = pd.concat(frames, ignore_index=True)
+    groups = frame["group"].to_numpy()
+    frame["label"] = pd.Index(manifest.categories, dtype="str").get_indexer(pd.Index(frame[CATEGORY])).astype(np.int16)
+    frame["split"] = assign_splits(groups, split)
+    frame["fold"] = assign_folds(groups, folds, split.seed)
+    frame["has_text"] = frame["text_key"].str.len() > 0
+    frame["has_image"] = frame["image_key"].str.len() > 0
+    shard = np.repeat(np.arange(len(files), dtype=np.int32), [len(living) for living in positions])
+    return Dataset(frame, manifest.categories, manifest.fingerprint, files, shard, np.concatenate(positions))
+
+
+def _map(file: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+
+
+def _spool(ref: ShardRef, read_shard: Callable[[ShardRef], bytes], folder: Path) -> Path:
+    file = folder / f"{ref.fingerprint}.arrow"
+    if file.exists() and file.stat().st_size == ref.size:
+        return file
+    data = read_shard(ref)
+    if sha256(data).hexdigest() != ref.fingerprint:
+        raise DatasetError(
+            f"the shard at '{ref.locator}' has other bytes than the manifest lists ({ref.fingerprint}): it was damaged "
+            "or replaced. Build the dataset anew."
+        )
+    # Renamed into place, so that another process never finds half a shard.
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
+        temporary.write(data)
+    os.replace(temporary.name, file)
+    return file

@@ -1,0 +1,255 @@
+"""Photos: fetching, checking, shrinking and decoding them.
+
+Knows encoded bytes and pixels. It does not know products, labels or what an encoder does with the pixels, and it
+never decodes a photo whose bytes or header already say that it is too large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import stat
+import struct
+import time
+import urllib.error
+import urllib.request
+import zlib
+from pathlib import Path, PurePath
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""What Pillow may try (its JPEG reader takes MPO too). Its other readers are rarely needed and much less hardened."""
+
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's readers raise on damaged bytes, plugin by plugin."""
+
+_URL_SECONDS = 10.0
+_URL_TRIES = 2
+
+
+class PhotoError(ValueError):
+    """A photo cannot be used. `reason` is a short code to count by, the message a sentence for a person."""
+
+    def __init__(self, reason: str, sentence: str) -> None:
+        super().__init__(reason, sentence)
+        self.reason = reason
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def normalise_photo(raw: bytes, side: int, quality: int, max_megapixels: float, max_megabytes: float) -> bytes:
+    """Return the photo as an upright RGB JPEG whose longest side is at most `side` pixels; it is never enlarged.
+
+    Transparency is laid over white, of an animation the first frame is taken, EXIF orientation is applied and metadata
+    is left behind. A plain RGB baseline JPEG that is small enough already is returned byte for byte, once it has
+    decoded to its end. The same bytes and settings give the same result.
+
+    Raises:
+        PhotoError: 'photo_empty', 'photo_too_many_bytes', 'photo_unknown_format', 'photo_too_many_pixels' (all told
+            before anything is decoded; Pillow's own bound of 179 megapixels holds too) or 'photo_damaged'.
+    """
+    _check_bytes(len(raw), max_megabytes)
+    try:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            _check_pixels(image.size, max_megapixels)
+            if _is_ready(image, len(raw), side):
+                image.load()
+                return raw
+            return _encode(_upright_rgb(image, side), quality)
+    except PhotoError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError("photo_too_many_pixels", f"the photo has too many pixels to be decoded: {error}") from None
+    except UnidentifiedImageError:
+        sentence = f"these {len(raw)} bytes are not a photo in any known format ({', '.join(FORMATS)})"
+        raise PhotoError("photo_unknown_format", sentence) from None
+    except _DAMAGE as error:
+        raise PhotoError("photo_damaged", f"the photo is damaged or cut short: {error}") from None
+
+
+def decode_square(jpeg: bytes, side: int) -> np.ndarray:
+    """Decode a normalised photo, stretched to a square, into uint8 pixels of shape (side, side, 3), RGB.
+
+    The JPEG is decoded at the smallest of its built-in scales that is not below `side`, then resized bilinearly.
+
+    Raises:
+        PhotoError: the bytes are no decodable JPEG.
+    """
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+            image.draft("RGB", (side, side))
+            pixels = image if image.mode == "RGB" else image.convert("RGB")
+            if pixels.size != (side, side):
+                pixels = pixels.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+            return np.array(pixels)
+    except _DAMAGE as error:
+        raise PhotoError("photo_damaged", f"the stored photo cannot be decoded: {error}") from None
+
+
+def is_url(location: str) -> bool:
+    """Say whether `location` is an http(s) address rather than a path."""
+    return location[:8].lower().startswith(("http://", "https://"))
+
+
+def photo_path(location: str, folder: str | Path | None) -> Path:
+    """Return the path of a photo, which stays inside `folder` where there is one.
+
+    Raises:
+        PhotoError: 'photo_outside_folder': the location is absolute or climbs with '..' although a folder is set.
+    """
+    if folder is None:
+        return Path(location)
+    relative = PurePath(location)
+    if relative.is_absolute() or ".." in relative.parts:
+        sentence = f"'{location}' leaves the image folder (catalog.images): write a path relative to it, without '..'"
+        raise PhotoError("photo_outside_folder", sentence)
+    return Path(folder) / relative
+
+
+def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: str | Path | None = None) -> bytes:
+    """Read a photo's bytes from a path (below `folder` where one is set) or, where allowed, an http(s) address.
+
+    Raises:
+        PhotoError: 'photo_url_not_allowed', 'photo_unreachable' (the only one worth trying again later),
+            'photo_outside_folder', 'photo_missing', 'photo_unreadable', 'photo_empty' or 'photo_too_many_bytes'.
+    """
+    if is_url(location):
+        if not allow_urls:
+            sentence = f"'{location}' is an address and catalog.allow_urls is false: set it to true to fetch photos"
+            raise PhotoError("photo_url_not_allowed", sentence)
+        return _download(location, max_megabytes)
+    path = photo_path(location, folder)
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise PhotoError("photo_unreadable", f"'{path}' is not a file")
+        _check_bytes(status.st_size, max_megabytes)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PhotoError("photo_missing", f"there is no file '{path}'") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, PhotoError):
+            raise
+        raise PhotoError("photo_unreadable", f"'{location[:200]}' cannot be read: {error}") from None
+
+
+def _check_bytes(size: int, max_megabytes: float) -> None:
+    if size == 0:
+        raise PhotoError("photo_empty", "the photo has no bytes")
+    if size > max_megabytes * 1_000_000:
+        sentence = (
+            f"the photo has {size / 1e6:.1f} megabytes, more than preprocess.max_image_megabytes = {max_megabytes}"
+        )
+        raise PhotoError("photo_too_many_bytes", sentence)
+
+
+def _check_pixels(size: tuple[int, int], max_megapixels: float) -> None:
+    width, height = size
+    if width * height > max_megapixels * 1_000_000:
+        sentence = (
+            f"the photo has {width} x {height} pixels, more than preprocess.max_image_megapixels = {max_megapixels}"
+        )
+        raise PhotoError("photo_too_many_pixels", sentence)
+
+
+def _is_ready(image: Image.Image, size: int, side: int) -> bool:
+    # Four bytes a pixel is far above any JPEG: beyond it something else rides behind the photo.
+    return (
+        image.format == "JPEG"
+        and image.mode == "RGB"
+        and max(image.size) <= side
+        and "progressive" not in image.info
+        and size <= 4 * image.width * image.height + 4096
+        and "exif" not in image.info
+    )
+
+
+def _upright_rgb(image: Image.Image, side: int) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _eight_bits(image)
+    elif image.mode in ("P", "PA", "1", "LA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+    # In place, and for a JPEG decoded at a fraction of its size at once. The EXIF data stays with the image.
+    image.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    # A photo whose EXIF data is unreadable is taken as it stands.
+    with contextlib.suppress(*_DAMAGE):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "RGBA":
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    peak = 65535.0 if image.mode.startswith("I;16") else float(values.max())
+    return Image.fromarray((values.clip(0, peak) * (255.0 / max(peak, 1e-9))).astype(np.uint8))
+
+
+def _encode(image: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    image.info.clear()  # Pillow would carry a comment over
+    image.save(buffer, format="JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _download(address: str, max_megabytes: float) -> bytes:
+    opener = urllib.request.OpenerDirector()
+    # Named one by one: urllib's default opener would also follow a redirect to ftp.
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    request = urllib.request.Request(address, headers={"User-Agent": "rayon", "Accept": "image/*"})
+    failure = ""
+    for _ in range(_URL_TRIES):
+        try:
+            with opener.open(request, timeout=_URL_SECONDS) as answer:
+                return _read_bounded(answer, max_megabytes)
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500:
+                raise PhotoError("photo_missing", f"{address} answered {error.code} {error.reason}") from None
+            failure = f"it answered {error.code} {error.reason}"
+        except PhotoError:
+            raise
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            failure = str(error)
+    raise PhotoError("photo_unreachable", f"{address} could not be fetched in {_URL_TRIES} tries: {failure}")
+
+
+def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float) -> bytes:
+    bound = int(max_megabytes * 1_000_000)
+    deadline = time.monotonic() + 3 * _URL_SECONDS
+    pieces: list[bytes] = []
+    size = 0
+    while piece := answer.read1(1 << 16):
+        pieces.append(piece)
+        size += len(piece)
+        if size > bound:
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"more than {3 * _URL_SECONDS:.0f} seconds for one photo")
+    _check_bytes(size, max_megabytes)
+    return b"".join(pieces)

@@ -1,0 +1,217 @@
+"""Planning a dataset version: what the catalogue holds that the previous version does not, and the other way round.
+
+Knows the catalogue and the keys of earlier shards. It opens no photo: size and time of change say whether one is new.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from rayon.config import Config
+from rayon.data.catalog import read_catalog
+from rayon.data.images import PhotoError, is_url, photo_path
+from rayon.data.shards import FORMAT, PART_SCHEMA, Manifest, ShardRef, content_hash, read_table, write_table
+from rayon.data.tables import CatalogError
+from rayon.data.validation import SeenIds, clean_products, join_rejects, validate_products
+from rayon.schema import CATEGORY, IMAGE, PRODUCT_COLUMNS
+
+ReadKeys = Callable[[ShardRef], bytes]
+"""Gives the keys (`BuiltShard.keys`) that were stored with a shard."""
+
+_ENOUGH_PHOTOS = 20
+
+
+class Plan(NamedTuple):
+    """What is to be done for a dataset version.
+
+    `parts` are compressed rows without photos, one for each shard to build, and may be none; `kept` are the earlier
+    shards, with what is gone from them; `rejects` are the rows refused so far; `counts` has read, unchanged, new and
+    removed (since the previous version).
+    """
+
+    parts: tuple[bytes, ...]
+    kept: tuple[ShardRef, ...]
+    rejects: pd.DataFrame
+    counts: dict[str, int]
+
+
+def plan_dataset(config: Config, previous: Manifest | None, read_keys: ReadKeys, require_category: bool = True) -> Plan:
+    """Read the catalogue, refuse what is no good product and pack what `previous` does not hold already.
+
+    The file is streamed twice: to count categories, then to pack; a chunk of it is in memory at a time, beside the
+    compressed parts. New rows come in file order, so that rows added at the end of a catalogue append shards and leave
+    the earlier ones as they are. With other shard-shaping settings than `previous` had, everything is new.
+
+    Raises:
+        CatalogError: the catalogue cannot be read, no valid product is in it, or none of its photos can be found.
+    """
+    counts, read = _count_categories(config, require_category)
+    earlier = _Earlier(previous if previous and previous.settings_key == settings_key(config) else None, read_keys)
+    rejects: list[pd.DataFrame] = []
+    photos = _PhotoStatus(config)
+
+    def new_rows() -> Iterator[pd.DataFrame]:
+        for valid, refused in _validated(config, require_category, counts):
+            rejects.append(refused)
+            yield earlier.unknown(valid, photos)
+
+    parts = tuple(_pack(new_rows(), config.preprocess.shard_rows))
+    refused = join_rejects(rejects)
+    unchanged = int(earlier.found.sum())
+    if len(refused) == read:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in refused["reason"].value_counts().items())
+        raise CatalogError(f"{config.catalog.products}: none of its {read} rows is a valid product ({reasons}).")
+    photos.check()
+    tally = {
+        "read": read,
+        "unchanged": unchanged,
+        "new": read - len(refused) - unchanged,
+        "removed": earlier.lost(),
+    }
+    return Plan(parts, earlier.refs(), refused, tally)
+
+
+def settings_key(config: Config) -> str:
+    """Return a hash (hex) of the settings that shape a product within a shard: cleaning and photos.
+
+    Columns, files and folders are left out, since what they change shows in each row's key; so are those that only
+    decide how many rows a shard has or which categories are refused.
+    """
+    settings = config.preprocess
+    shaping = (
+        FORMAT,
+        settings.image_side,
+        settings.image_quality,
+        settings.max_image_megapixels,
+        settings.max_image_megabytes,
+        settings.max_text_chars,
+    )
+    return sha256(json.dumps(shaping).encode()).hexdigest()
+
+
+class _Earlier:
+    """The rows of the previous version, and which of them the catalogue still has."""
+
+    def __init__(self, previous: Manifest | None, read_keys: ReadKeys) -> None:
+        self._shards = previous.shards if previous else ()
+        keys = [key for ref in self._shards for key in read_table(read_keys(ref))["row_key"].to_pylist()]
+        self.found = np.zeros(len(keys), dtype=np.bool_)
+        # Of a row that lies in two shards, having been dropped and taken up again, the first is found.
+        self._places = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+
+    def unknown(self, valid: pd.DataFrame, photos: _PhotoStatus) -> pd.DataFrame:
+        """Return the rows that no earlier shard holds, with their `row_key`; the others are noted as found."""
+        statuses = (photos.of(location) for location in valid[IMAGE].to_list())
+        raw = zip(*(valid[column].to_list() for column in _RAW), strict=True)
+        keys = [_row_key(values, status) for values, status in zip(raw, statuses, strict=True)]
+        places = [self._places.get(key) for key in keys]
+        self.found[[place for place in places if place is not None]] = True
+        return valid.assign(row_key=pd.Series(keys, valid.index, dtype=object))[[place is None for place in places]]
+
+    def lost(self) -> int:
+        """Return how many rows of the previous version are gone."""
+        gone = ~self.found
+        start = 0
+        for ref in self._shards:
+            gone[[start + position for position in ref.removed]] = False
+            start += ref.rows
+        return int(gone.sum())
+
+    def refs(self) -> tuple[ShardRef, ...]:
+        """Return the earlier shards with what is gone from each; one of which nothing is left is not among them."""
+        refs = []
+        start = 0
+        for ref in self._shards:
+            gone = np.flatnonzero(~self.found[start : start + ref.rows])
+            start += ref.rows
+            if len(gone) < ref.rows:
+                refs.append(ref._replace(removed=tuple(gone.tolist())))
+        return tuple(refs)
+
+
+class _PhotoStatus:
+    """Size and time of change of the photos that rows name, looked up without opening them."""
+
+    def __init__(self, config: Config) -> None:
+        self._catalog = config.catalog
+        self._named = 0
+        self._found = 0
+        self._first = ""
+
+    def of(self, location: str) -> bytes:
+        """Return what would differ had the photo changed; an address is taken at its word."""
+        if not location:
+            return b""
+        self._named += 1
+        if is_url(location):
+            self._found += self._catalog.allow_urls
+            return b"url"
+        try:
+            path = photo_path(location, self._catalog.images)
+            self._first = self._first or str(path)
+            status = os.stat(path)
+        except (PhotoError, OSError, ValueError):
+            return b"missing"
+        self._found += 1
+        return f"{status.st_size} {status.st_mtime_ns}".encode()
+
+    def check(self) -> None:
+        """Stop where the catalogue names photos and not one can be found: a setting is wrong, not the photos."""
+        if self._named >= _ENOUGH_PHOTOS and not self._found:
+            raise CatalogError(
+                f"{self._catalog.products}: none of its {self._named} photos can be found; the first looked for was "
+                f"'{self._first}'. Check catalog.images (the folder), catalog.image_name and catalog.allow_urls."
+            )
+
+
+_RAW = tuple(f"raw_{column}" for column in PRODUCT_COLUMNS)
+
+
+def _row_key(raw: tuple[str, ...], photo_status: bytes) -> bytes:
+    return content_hash(*(value.encode("utf-8", "surrogatepass") for value in raw), photo_status)
+
+
+def _validated(
+    config: Config, require_category: bool, category_counts: pd.Series | None
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    seen = SeenIds()
+    for chunk in read_catalog(config.catalog, require_category=require_category):
+        raw = {name: chunk[column] for name, column in zip(_RAW, PRODUCT_COLUMNS, strict=True)}
+        cleaned = clean_products(chunk, config.preprocess.max_text_chars).assign(**raw)
+        yield validate_products(
+            cleaned, seen, require_category, category_counts, config.preprocess.min_products_per_category
+        )
+
+
+def _count_categories(config: Config, require_category: bool) -> tuple[pd.Series | None, int]:
+    counter: Counter[str] = Counter()
+    read = 0
+    for valid, refused in _validated(config, require_category, None):
+        counter.update(valid[CATEGORY])
+        read += len(valid) + len(refused)
+    return (pd.Series(counter, dtype=int) if require_category else None), read
+
+
+def _pack(frames: Iterable[pd.DataFrame], shard_rows: int) -> Iterator[bytes]:
+    rest = pd.DataFrame()
+    for frame in frames:
+        joined = pd.concat([rest, frame]) if len(rest) else frame
+        full = len(joined) - len(joined) % shard_rows
+        for start in range(0, full, shard_rows):
+            yield _part(joined.iloc[start : start + shard_rows])
+        rest = joined.iloc[full:]
+    if len(rest):
+        yield _part(rest)
+
+
+def _part(rows: pd.DataFrame) -> bytes:
+    return write_table(pa.Table.from_pandas(rows[PART_SCHEMA.names], PART_SCHEMA, preserve_index=False), "zstd")

@@ -1,0 +1,122 @@
+"""How good is a set of predictions, and how sure are we of that?
+
+Works on arrays and frames alone: it knows neither models nor products. `labels` and `predicted` are (N,) ints in
+[0, C), `probabilities` is (N, C) with rows summing to 1. F1 averages leave out classes that neither occur nor are
+predicted, as scikit-learn's do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
+
+METRICS = ("macro_f1", "weighted_f1", "accuracy")
+
+
+class Interval(NamedTuple):
+    """A measured value with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def confusion(labels: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
+    """Return the (C, C) counts, true class by row and predicted class by column."""
+    cells = np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes)
+    return cells.reshape(classes, classes).astype(np.int64)
+
+
+def scores(matrix: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return macro-F1, weighted-F1 and accuracy, (..., 3), of one or many (..., C, C) confusion matrices."""
+    counts = matrix.astype(np.float64)
+    hits = np.diagonal(counts, axis1=-2, axis2=-1)
+    support = counts.sum(axis=-1)
+    sizes = support + counts.sum(axis=-2)
+    f1 = 2 * hits / np.maximum(sizes, 1)
+    total = np.maximum(support.sum(axis=-1), 1)
+    macro = f1.sum(axis=-1) / np.maximum((sizes > 0).sum(axis=-1), 1)
+    return np.stack([macro, (f1 * support).sum(axis=-1) / total, hits.sum(axis=-1) / total], axis=-1)
+
+
+def macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
+    """Return the macro-F1, in [0, 1]."""
+    return float(scores(confusion(labels, predicted, classes))[0])
+
+
+def metrics(labels: Ints, predicted: Ints, classes: int, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    """Return macro-F1, weighted-F1 and accuracy with percentile-bootstrap 95% intervals.
+
+    Drawing N products with replacement is drawing the confusion matrix's cells from a multinomial, which costs the same
+    whatever N is.
+    """
+    matrix = confusion(labels, predicted, classes)
+    value = scores(matrix)
+    draws = np.random.default_rng(seed).multinomial(matrix.sum(), matrix.ravel() / max(matrix.sum(), 1), size=resamples)
+    low, high = np.percentile(scores(draws.reshape(-1, classes, classes)), [2.5, 97.5], axis=0)
+    return {name: Interval(float(value[i]), float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
+
+
+def per_class(matrix: NDArray[np.integer], categories: tuple[str, ...]) -> pd.DataFrame:
+    """Return a row a category: category, support, predicted, precision, recall, f1; worst F1 first, unseen classes last."""
+    hits = np.diagonal(matrix).astype(float)
+    support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
+    table = pd.DataFrame(
+        {
+            "category": list(categories),
+            "support": support,
+            "predicted": predicted,
+            "precision": hits / np.maximum(predicted, 1),
+            "recall": hits / np.maximum(support, 1),
+            "f1": 2 * hits / np.maximum(support + predicted, 1),
+        }
+    )
+    table["_absent"] = table["support"] == 0
+    return table.sort_values(["_absent", "f1"], kind="stable").drop(columns="_absent").reset_index(drop=True)
+
+
+def constant_predictor(labels: Ints, predicted: Ints) -> bool:
+    """Say whether the predictions hardly depend on the product.
+
+    True where one class takes over 95% of the predictions although it holds under 90% of the labels, or where fewer than
+    half of the classes that occur are ever predicted rightly and macro-F1 is not twice that of always saying the
+    commonest class.
+    """
+    if len(labels) == 0:
+        return True
+    classes = int(max(labels.max(), predicted.max())) + 1
+    commonest = np.bincount(predicted, minlength=classes).argmax()
+    if (predicted == commonest).mean() > 0.95 and (labels == commonest).mean() < 0.90:
+        return True
+    matrix = confusion(labels, predicted, classes)
+    occurring = matrix.sum(axis=1) > 0
+    found = (np.diagonal(matrix) > 0) & occurring
+    majority = np.full_like(labels, np.bincount(labels).argmax())
+    weak = scores(matrix)[0] < 2 * macro_f1(labels, majority, classes)
+    return bool(occurring.sum() > 1 and found.sum() < occurring.sum() / 2 and weak)
+
+
+def suspects(labels: Ints, probabilities: Floats, count: int) -> pd.DataFrame:
+    """Rank the labels that a model which never saw them finds least believable: (row, label, suggested, margin).
+
+    Confident learning's rule (Northcutt et al., arXiv 1911.00068): another class is more probable than is usual for
+    that class's own products. `margin` = p(suggested) - p(label), in (0, 1], largest first. For review: a suspect is
+    often a hard product and not a wrong label.
+    """
+    classes = probabilities.shape[1]
+    own = probabilities[np.arange(len(labels)), labels]
+    sizes = np.maximum(np.bincount(labels, minlength=classes), 1)
+    usual = np.bincount(labels, weights=own, minlength=classes) / sizes
+    others = np.where(probabilities >= usual, probabilities, 0.0)
+    others[np.arange(len(labels)), labels] = 0.0
+    suggested = others.argmax(axis=1)
+    margin = others.max(axis=1) - own
+    rows = np.flatnonzero(margin > 0)
+    rows = rows[np.argsort(-margin[rows], kind="stable")][:count]
+    return pd.DataFrame({"row": rows, "label": labels[rows], "suggested": suggested[rows], "margin": margin[rows]})

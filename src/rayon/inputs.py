@@ -1,0 +1,152 @@
+"""From an opened dataset to what the branches look at: texts, grams, features, squares of pixels.
+
+Knows branches, encoders and the feature store. It trains nothing and judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayon.config import Config
+from rayon.data.datamodule import BranchInputs
+from rayon.data.dataset import Dataset
+from rayon.data.images import decode_square
+from rayon.data.text import product_text
+from rayon.models.classifier import Branch
+from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
+from rayon.models.encoding import encode_images, encode_texts
+from rayon.models.features import FeatureStore, features_for
+from rayon.models.ngrams import NgramVectorizer
+
+NGRAM = "ngram"
+
+Tell = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are at most."""
+
+
+class Encoded(NamedTuple):
+    """The frozen encoders' features of all products, by source, (N, D); how many products each had to encode anew."""
+
+    features: dict[str, NDArray[np.float32]]
+    encoded: dict[str, int]
+
+
+def texts_of(dataset: Dataset) -> list[str]:
+    """Return what the text branches read of each product, N strings, '' where there is no text."""
+    frame = dataset.frame
+    return [product_text(title, text) for title, text in zip(frame["designation"], frame["description"], strict=True)]
+
+
+def encode_dataset(dataset: Dataset, config: Config, tell: Tell = lambda *_: None) -> Encoded:
+    """Return the features of every product from the config's frozen encoders, encoding only what the store lacks.
+
+    Products are found by the content of their text or photo: a second run, another split or a grown catalogue encodes
+    nothing twice. An encoder is loaded only if it has something to do.
+    """
+    store = FeatureStore(Path(config.cache) / "features")
+    features: dict[str, NDArray[np.float32]] = {}
+    encoded: dict[str, int] = {}
+    text, image = config.branches.text, config.branches.image
+    if not text.trainable:
+        keys = dataset.frame["text_key"].tolist()
+        for source in text.encoders:
+            key, encode = encoder_key(source, text.max_tokens), _text_encoding(source, dataset, config, tell)
+            features[source], encoded[source] = features_for(store, key, keys, encode)
+    if not image.trainable:
+        keys = dataset.frame["image_key"].tolist()
+        for source in image.encoders:
+            key, encode = encoder_key(source, image.side), _image_encoding(source, dataset, config, tell)
+            features[source], encoded[source] = features_for(store, key, keys, encode)
+    return Encoded(features, encoded)
+
+
+def candidate_branches(kind: str, config: Config) -> list[Branch]:
+    """Return the branches of a candidate: those that read text, those that read the photo, or all ('fusion')."""
+    found: list[Branch] = []
+    branches = config.branches
+    if kind in ("text", "fusion"):
+        if branches.ngram.enabled:
+            found.append(Branch(NGRAM, "ngram", "text", 0))
+        mode = "encoder" if branches.text.trainable else "features"
+        found += [Branch(source, mode, "text", 0, source) for source in branches.text.encoders]
+    if kind in ("image", "fusion"):
+        mode = "encoder" if branches.image.trainable else "features"
+        found += [Branch(source, mode, "image", 0, source) for source in branches.image.encoders]
+    return found
+
+
+def make_inputs(
+    dataset: Dataset,
+    rows: NDArray[np.int64],
+    branches: Sequence[Branch],
+    encoded: Encoded,
+    vectorizer: NgramVectorizer | None,
+    encoders: Mapping[str, Any],
+    side: int,
+) -> BranchInputs:
+    """Return what `branches` look at for some rows of a dataset: one entry a branch, in the order of `rows`.
+
+    `encoders` holds the modules of the branches that are trained end to end, by branch; `side` is their photos' side.
+    """
+    texts = texts_of(dataset)
+    chosen = [texts[row] for row in rows]
+    trained = [branch for branch in branches if branch.kind == "encoder"]
+    return BranchInputs(
+        grams={b.name: vectorizer.transform(chosen) for b in branches if b.kind == "ngram" and vectorizer is not None},
+        features={b.name: encoded.features[b.source][rows] for b in branches if b.kind == "features"},
+        tokenisers={b.name: encoders[b.name].tokenize for b in trained if b.modality == "text"},
+        photos={b.name: partial(_square, dataset, rows, side) for b in trained if b.modality == "image"},
+        texts=chosen,
+    )
+
+
+def _square(dataset: Dataset, rows: NDArray[np.int64], side: int, position: int) -> NDArray[np.uint8]:
+    photo = dataset.photo(int(rows[position]))
+    return np.zeros((side, side, 3), dtype=np.uint8) if photo is None else decode_square(photo, side)
+
+
+def _text_encoding(
+    source: str, dataset: Dataset, config: Config, tell: Tell
+) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
+    settings = config.branches.text
+    load = cache(lambda: (load_text_encoder(source, settings.max_tokens), texts_of(dataset)))
+    finished = 0
+
+    def encode(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        nonlocal finished
+        encoder, texts = load()
+        report = partial(_report, tell, f"texts, {source}", finished, len(dataset))
+        features = encode_texts(encoder, [texts[row] for row in rows], settings.batch_size, progress=report)
+        finished += len(rows)
+        return features
+
+    return encode
+
+
+def _image_encoding(
+    source: str, dataset: Dataset, config: Config, tell: Tell
+) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
+    settings = config.branches.image
+    load = cache(lambda: load_image_encoder(source, settings.side))
+    finished = 0
+
+    def encode(rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        nonlocal finished
+        report = partial(_report, tell, f"photos, {source}", finished, len(dataset))
+        # only products with a photo are asked for: the others have no key
+        photos = (photo for photo in map(dataset.photo, rows.tolist()) if photo is not None)
+        features = encode_images(load(), photos, settings.batch_size, progress=report)
+        finished += len(rows)
+        return features
+
+    return encode
+
+
+def _report(tell: Tell, what: str, before: int, total: int, done: int) -> None:
+    tell(what, before + done, total)

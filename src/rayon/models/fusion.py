@@ -1,0 +1,142 @@
+"""Decision-level fusion: weigh what each branch says, knowing which branches have something to look at.
+
+Works on log-probabilities, whatever made them. The answer to a product with both text and photo, with text alone and
+with a photo alone is weighed apart: a missing modality is left out, never replaced by zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from rayon.calibration import log_softmax
+
+PRESENCES = ("both", "text", "image")
+"""What a product may have to look at. 'neither' is refused before it gets here."""
+
+_RIDGE = 1e-3
+_BIAS_RIDGE = 1e-3
+
+
+class Pool(NamedTuple):
+    """A logarithmic opinion pool: per presence, one weight >= 0 a branch and one bias a class.
+
+    `branches` and `modalities` are parallel, `weights[presence]` likewise; a modality is 'text', 'image' or 'both' (a
+    branch that reads the two at once), and a branch that cannot see weighs 0. Weights carry the calibration too: they
+    need not sum to one, and a pool of one branch is that branch's temperature. `bias[presence]` (C,) gives back the
+    class frequencies that a class-balanced loss took away.
+    """
+
+    branches: tuple[str, ...]
+    modalities: tuple[str, ...]
+    weights: dict[str, tuple[float, ...]]
+    bias: dict[str, tuple[float, ...]]
+
+
+def presence(has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return each product's place in `PRESENCES`, (N,), -1 where it has neither text nor photo."""
+    return np.select([has_text & has_image, has_text, has_image], [0, 1, 2], default=-1).astype(np.int64)
+
+
+def fit_pool(
+    modalities: Mapping[str, str],
+    logits: Mapping[str, NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    has_text: NDArray[np.bool_],
+    has_image: NDArray[np.bool_],
+) -> Pool:
+    """Find the weights under which held-out predictions are most likely (linear in log-probabilities: Hinton's product
+    of experts, weighted, plus a bias; convex, so the answer is unique).
+
+    Every product teaches every presence it can stand for: one with text and photo is also an example of text alone and
+    of photo alone, which is modality dropout carried out in full. A small ridge pulls towards equal weights, which
+    matters only where very few products show a presence.
+
+    Args:
+        modalities: 'text', 'image' or 'both' of each branch.
+        logits: each branch's (N, C) logits, from heads that did not learn from those products.
+        labels: (N,) ints in [0, C).
+    """
+    names = tuple(modalities)
+    kinds = tuple(modalities[name] for name in names)
+    weights: dict[str, tuple[float, ...]] = {}
+    bias: dict[str, tuple[float, ...]] = {}
+    classes = next(iter(logits.values())).shape[1]
+    for state in PRESENCES:
+        rows = {"both": has_text & has_image, "text": has_text, "image": has_image}[state]
+        seeing = [i for i, kind in enumerate(kinds) if state == "both" or kind in ("both", state)]
+        found, shift = np.zeros(len(names)), np.zeros(classes)
+        if seeing:
+            stacked = np.stack([log_softmax(logits[names[i]][rows]) for i in seeing])
+            found[seeing], shift = _fit_weights(stacked, labels[rows])
+        weights[state] = tuple(map(float, found))
+        bias[state] = tuple(map(float, shift))
+    return Pool(names, kinds, weights, bias)
+
+
+def fuse(
+    pool: Pool,
+    logits: Mapping[str, NDArray[np.floating]],
+    has_text: NDArray[np.bool_],
+    has_image: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the fused log-probabilities (N, C) and the text's share of the evidence for the best class (N,), in [0, 1].
+
+    A branch's evidence is its weight times how far its log-probability of the best class stands above its mean over
+    classes; a share is taken over branches that speak for the class. Where no branch sees anything the answer is
+    uniform and the share 0.5.
+    """
+    state = presence(has_text, has_image)
+    table = np.array([pool.weights[name] for name in PRESENCES] + [(0.0,) * len(pool.branches)])
+    weights = table[state]
+    logs = [log_softmax(logits[name]) for name in pool.branches]
+    shifts = np.array([pool.bias[name] for name in PRESENCES] + [(0.0,) * logs[0].shape[1]])
+    mixed = shifts[state]
+    for column, log in enumerate(logs):
+        mixed += weights[:, column, None] * log
+    best = mixed.argmax(axis=1)
+    rows = np.arange(len(best))
+    evidence = [np.clip(weights[:, i] * (log[rows, best] - log.mean(axis=1)), 0, None) for i, log in enumerate(logs)]
+    text = _summed([e for e, kind in zip(evidence, pool.modalities, strict=True) if kind == "text"], len(best))
+    total = _summed(evidence, len(best))
+    share = np.divide(text, total, out=np.full(len(best), 0.5), where=total > 0)
+    return log_softmax(mixed), share
+
+
+def _summed(parts: Sequence[NDArray[np.float64]], rows: int) -> NDArray[np.float64]:
+    return np.sum(parts, axis=0) if parts else np.zeros(rows)
+
+
+def _fit_weights(
+    logs: NDArray[np.float64], labels: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    branches, rows, classes = logs.shape
+    even = np.full(branches, 1.0 / branches)
+    if rows == 0:
+        return even, np.zeros(classes)
+    index = np.arange(rows)
+    ridge = _RIDGE * min(1.0, 100 / rows)
+
+    def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights, bias = point[:branches], point[branches:]
+        mixed = log_softmax(np.tensordot(weights, logs, axes=1) + bias)
+        error = np.exp(mixed)
+        error[index, labels] -= 1.0
+        error /= rows
+        gradient = np.concatenate(
+            [
+                np.tensordot(logs, error, axes=([1, 2], [0, 1])) + 2 * ridge * (weights - even),
+                error.sum(axis=0) + 2 * _BIAS_RIDGE * bias,
+            ]
+        )
+        penalty = ridge * ((weights - even) ** 2).sum() + _BIAS_RIDGE * (bias**2).sum()
+        return float(-mixed[index, labels].mean() + penalty), gradient
+
+    start = np.concatenate([even, np.zeros(classes)])
+    bounds = [(0.0, None)] * branches + [(None, None)] * classes
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return found[:branches], found[branches:]

@@ -1,0 +1,83 @@
+"""Word and character grams of a text, hashed and tf-idf weighted: the n-gram branch's eyes.
+
+Learns which buckets occur and how rare they are, and nothing about categories. What it learnt is two arrays, so that a
+bundle can hold it as tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from rayon.config import NgramBranch
+
+_CHUNK = 4096
+
+
+class NgramVectorizer:
+    """Turns texts into rows of weighted gram columns.
+
+    Grams are hashed into 2**log2_buckets buckets, words in the lower half and characters in the upper, so that no
+    vocabulary is held; only the buckets met in `min_products` training texts or more become columns. Weights are
+    (1 + log count) x idf, scaled to length 1 for words and characters apart, then to length 1 together, which lets
+    neither side drown the other.
+    """
+
+    def __init__(
+        self, settings: NgramBranch, buckets: NDArray[np.int32] | None = None, idf: NDArray[np.float32] | None = None
+    ) -> None:
+        """Take `settings` and, to restore a fitted one, `buckets` (V,) sorted and `idf` (V,)."""
+        self.settings = settings
+        self.buckets = buckets if buckets is not None else np.empty(0, dtype=np.int32)
+        self.idf = idf if idf is not None else np.empty(0, dtype=np.float32)
+
+    @property
+    def columns(self) -> int:
+        """Return V, the number of columns."""
+        return len(self.buckets)
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn the columns and their rarity from the training texts."""
+        counts = self._counts(texts)
+        products = np.bincount(counts.indices, minlength=counts.shape[1])
+        self.buckets = np.flatnonzero(products >= self.settings.min_products).astype(np.int32)
+        self.idf = (np.log((1 + len(texts)) / (1 + products[self.buckets])) + 1).astype(np.float32)
+
+    def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        """Return the texts' rows, (N, V) float32; a text without a known gram has an empty one."""
+        return self._weigh(self._counts(texts))
+
+    def _counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
+        half = 2 ** (self.settings.log2_buckets - 1)
+        shared = {"n_features": half, "alternate_sign": False, "norm": None, "strip_accents": "unicode"}
+        words = HashingVectorizer(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b", **shared)
+        characters = HashingVectorizer(analyzer="char_wb", ngram_range=self.settings.characters, **shared)
+        rows = [
+            sparse.hstack([words.transform(chunk), characters.transform(chunk)], format="csr", dtype=np.float32)
+            for chunk in _chunks(texts)
+        ]
+        if not rows:
+            return sparse.csr_matrix((0, 2 * half), dtype=np.float32)
+        return sparse.vstack(rows, format="csr")
+
+    def _weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        half = 2 ** (self.settings.log2_buckets - 1)
+        border = int(np.searchsorted(self.buckets, half))
+        known = counts[:, self.buckets].tocsr()
+        known.data = (1 + np.log(known.data)) * self.idf[known.indices]
+        parts = [_unit_rows(known[:, :border]), _unit_rows(known[:, border:])]
+        return _unit_rows(sparse.hstack(parts, format="csr")).astype(np.float32)
+
+
+def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    scale = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return sparse.diags(scale).dot(matrix).tocsr()
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))

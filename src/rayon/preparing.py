@@ -1,0 +1,139 @@
+"""What the flows share before any training: the settings, the catalogue, an opened dataset version.
+
+Knows the registry and the data package; it holds no rule of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from metaflow.exception import MetaflowException
+
+from rayon.config import Config, parse_config, resolve_paths
+from rayon.data.dataset import Dataset, DatasetError, open_dataset
+from rayon.data.preprocessing import BuiltShard, prepare
+from rayon.data.shards import Manifest
+from rayon.data.synthetic import write_catalogue
+from rayon.data.tables import CatalogError
+from rayon.registry import (
+    DatasetVersion,
+    RegistryError,
+    artifact_names,
+    dataset_of,
+    dataset_tag,
+    latest_dataset,
+    make_locator,
+    read_keys,
+    read_shard,
+)
+
+
+class RayonError(MetaflowException):
+    """Something the user can mend: Metaflow prints its sentence as the reason why the step failed."""
+
+    headline = "rayon cannot go on"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)  # type: ignore[no-untyped-call]
+
+
+def load_config(experiment: Any, root: Path) -> Config:
+    """Return the settings of a flow's `Config`, with relative paths starting at `root`."""
+    settings = experiment.to_dict() if hasattr(experiment, "to_dict") else dict(experiment)
+    return resolve_paths(parse_config(settings), root)
+
+
+@contextmanager
+def stopping() -> Iterator[None]:
+    """Turn the mistakes of a catalogue, a dataset or a setting into the one sentence that the user needs to read."""
+    try:
+        yield
+    except (CatalogError, DatasetError, RegistryError) as error:
+        raise RayonError(str(error)) from None
+
+
+def provide_catalog(config: Config, tell: Callable[[str], None]) -> None:
+    """Write the generated catalogue where the settings ask for one and it is not there yet."""
+    settings = config.catalog.synthetic
+    if settings is None:
+        return
+    folder = Path(config.catalog.products).parent
+    tell(f"demo catalogue: {settings.rows:,} products in {folder}")
+    write_catalogue(folder, settings)
+
+
+def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[str, bytes], None]) -> DatasetVersion:
+    """Return the dataset version to train on: that of `run_id`, else the latest, else one prepared here and now.
+
+    What is prepared here is stored shard by shard through `store(artifact name, bytes)` of the task `current`, and starts
+    from the last version prepared this way, so that only new rows are read again.
+    """
+    if run_id:
+        return dataset_of(run_id)
+    found = latest_dataset(config.name)
+    if found is not None:
+        print(f"dataset: {found.run}, {found.manifest.counts['kept']:,} products, made {found.manifest.created}")
+        return found
+    print(f"dataset: no finished PreprocessFlow run of '{config.name}', so it is prepared here, by the same steps")
+    provide_catalog(config, tell=print)
+    last = latest_dataset(config.name, flow="TrainFlow")
+
+    def keep(number: int, shard: BuiltShard) -> str:
+        data, keys = artifact_names(number)
+        store(data, shard.data)
+        store(keys, shard.keys)
+        return make_locator(current.pathspec, number)
+
+    manifest, rejects = prepare(config, last.manifest if last else None, read_keys, keep, progress_line("shards"))
+    print(
+        f"dataset: {manifest.counts['kept']:,} products in {len(manifest.categories)} categories, {len(rejects):,} rejects"
+    )
+    current.run.add_tags([dataset_tag(config.name)])
+    return DatasetVersion(manifest, f"{current.flow_name}/{current.run_id}")
+
+
+def load_dataset(manifest: str, config: Config) -> Dataset:
+    """Open the dataset version of a manifest's JSON text."""
+    return open_version(Manifest.from_json(manifest), config)
+
+
+def open_version(manifest: Manifest, config: Config) -> Dataset:
+    """Open a dataset version under the settings' split and folds; its shards are kept as files in the cache folder."""
+    with stopping():
+        return open_dataset(manifest, read_shard, Path(config.cache) / "shards", config.split, config.fusion.folds)
+
+
+def sample_photos(dataset: Dataset, count: int, seed: int = 0) -> list[tuple[str, bytes]]:
+    """Return (category, JPEG) of up to `count` products with a photo, drawn from as many categories as there are."""
+    frame = dataset.frame[dataset.frame["has_image"]]
+    shuffled = frame.sample(frac=1.0, random_state=np.random.default_rng(seed))
+    turn = shuffled.groupby("category").cumcount()
+    chosen = turn.sort_values(kind="stable").index[:count]
+    photos = [(str(dataset.frame["category"].iloc[row]), dataset.photo(int(row))) for row in chosen]
+    return [(category, photo) for category, photo in photos if photo is not None]
+
+
+def progress_line(what: str = "", seconds: float = 5.0) -> Callable[..., None]:
+    """Return a function that prints how far long work is, every few seconds at most: it never floods a log.
+
+    It takes (done, total), or (what, done, total).
+    """
+    started: dict[str, float] = {}
+    told: dict[str, float] = {}
+
+    def tell(*args: Any) -> None:
+        label, done, total = args if len(args) == 3 else (what, *args)
+        now = time.monotonic()
+        begun = started.setdefault(label, now)
+        if now - told.setdefault(label, now) < seconds:
+            return
+        told[label] = now
+        rate = done / max(now - begun, 1e-9)
+        print(f"{label}: {done:,} of {total:,} ({rate:,.0f} a second)", flush=True)
+
+    return tell

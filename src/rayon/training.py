@@ -1,0 +1,320 @@
+"""Trains one candidate on an opened dataset: inputs, Lightning, held-out predictions, fusion, bundle.
+
+Knows products, branches and settings. It does not know what runs it: a flow step, a notebook and a benchmark call the
+same functions. Where to write checkpoints and what to tell while training are handed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+
+from rayon.bundle import Bundle, Thresholds, dump_bundle
+from rayon.calibration import coverage_at, threshold_for
+from rayon.config import Config
+from rayon.data.datamodule import BranchInputs, Collator, ProductDataModule, Targets
+from rayon.data.dataset import Dataset
+from rayon.inputs import Encoded, candidate_branches, make_inputs, texts_of
+from rayon.models.classifier import Branch, HeldOut, ProductClassifier, class_weights
+from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
+from rayon.models.fusion import fit_pool, fuse
+from rayon.models.ngrams import NgramVectorizer
+from rayon.models.served import serve
+
+CHECKPOINT = "last.ckpt"
+
+
+class Trained(NamedTuple):
+    """What training a candidate leaves, all of it plain data.
+
+    `held_out` says, for each product outside the gold set, its row in the dataset, its label, the fused probabilities
+    (M, C) of heads that never learnt from it. `history` has a row an epoch.
+    """
+
+    bundle: bytes
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    history: list[dict[str, float]]
+    resumed_from_epoch: int
+
+
+def train_candidate(
+    kind: str,
+    dataset: Dataset,
+    encoded: Encoded,
+    config: Config,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    logger: Any = False,
+    about: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Train the candidate 'text', 'image' or 'fusion' and bundle it.
+
+    Frozen encoders: heads are cross-fitted on train + validation, every product is judged by the replica that never saw
+    it, and those judgements calibrate, weigh the branches and set thresholds. Trainable encoders, feature-level fusion
+    or `folds: 0`: heads learn from train and the validation split judges. The gold set is not touched here.
+
+    Args:
+        folder: checkpoints are written to `<folder>/last.ckpt` every epoch; a training of the very same kind found there
+            is continued.
+        callbacks: further Lightning callbacks (progress).
+        about: facts to put into the bundle.
+
+    Raises:
+        ValueError: there is no branch, no training product, or fewer than two categories.
+    """
+    branches = candidate_branches(kind, config)
+    trainable = any(branch.kind == "encoder" for branch in branches)
+    feature_fusion = config.fusion.kind == "feature" and len(branches) > 1
+    folds = 0 if trainable or feature_fusion else config.fusion.folds
+    learn, judged = split_rows(dataset, folds)
+    frame = dataset.frame
+    labels = frame["label"].to_numpy().astype(np.int64)
+    _check(kind, branches, labels[learn], len(judged))
+    pl.seed_everything(config.trainer.seed, workers=True, verbose=False)
+
+    vectorizer = None
+    if any(branch.kind == "ngram" for branch in branches):
+        vectorizer = NgramVectorizer(config.branches.ngram)
+        texts = texts_of(dataset)
+        vectorizer.fit([texts[row] for row in learn])
+    encoders = _load_trainable(branches, config)
+    everything = np.arange(len(dataset), dtype=np.int64)
+    inputs = make_inputs(dataset, everything, branches, encoded, vectorizer, encoders, config.branches.image.side)
+    sized = [branch._replace(dim=_dim(branch, inputs, encoders)) for branch in branches]
+    targets = Targets(
+        labels,
+        frame["fold"].to_numpy().astype(np.int64) if folds else np.full(len(frame), -1, dtype=np.int64),
+        frame["has_text"].to_numpy(dtype=bool),
+        frame["has_image"].to_numpy(dtype=bool),
+    )
+    classifier = ProductClassifier(
+        branches=[list(branch) for branch in sized],
+        class_weights=class_weights(labels[learn], len(dataset.categories), config.trainer.class_balance),
+        replicas=folds + 1,
+        settings=dataclasses.asdict(config.trainer),
+        feature_fusion=feature_fusion,
+        modality_dropout=config.fusion.modality_dropout,
+        encoders=encoders,
+    )
+    classifier.standardise(
+        {name: _moments(features, learn, targets, _modality(sized, name)) for name, features in inputs.features.items()}
+    )
+    module = ProductDataModule(
+        Collator(inputs, targets), learn, judged, config.trainer.batch_size, config.trainer.workers, config.trainer.seed
+    )
+    history = _History()
+    key = _training_key(kind, dataset, config)
+    resumed = _fit(classifier, module, config, folder, key, [*callbacks, history], logger)
+
+    held = _judge(classifier, module, config)
+    pool = fit_pool(classifier.modalities, held.logits, held.labels, held.has_text, held.has_image)
+    log, _ = fuse(pool, held.logits, held.has_text, held.has_image)
+    probabilities = np.exp(log)
+    correct = log.argmax(axis=1) == held.labels
+    bundle = Bundle(
+        served=serve(classifier, vectorizer, pool),
+        categories=dataset.categories,
+        text=config.branches.text,
+        image=config.branches.image,
+        ngram=config.branches.ngram,
+        encoder_keys={b.source: _encoder_key(b, config) for b in sized if b.kind == "features"},
+        thresholds=tuple(
+            Thresholds(
+                precision,
+                threshold_for(probabilities.max(axis=1), correct, precision),
+                coverage_at(probabilities.max(axis=1), correct, precision),
+            )
+            for precision in sorted(config.evaluation.precision_targets)
+        ),
+        reference=describe_reference(frame.iloc[judged], probabilities),
+        about={"candidate": kind, "dataset": dataset.fingerprint, "catalog": config.name, **(about or {})},
+    )
+    return Trained(dump_bundle(bundle), judged, held.labels, probabilities.astype(np.float32), history.rows, resumed)
+
+
+def split_rows(dataset: Dataset, folds: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to learn from and the rows to judge by; with folds both are all of train and validation."""
+    split, labelled = dataset.frame["split"], dataset.frame["label"] >= 0
+    train = np.flatnonzero((split == "train") & labelled)
+    validation = np.flatnonzero((split == "validation") & labelled)
+    if folds:
+        both = np.sort(np.concatenate([train, validation]))
+        return both, both
+    return train, validation
+
+
+def describe_reference(frame: pd.DataFrame, probabilities: NDArray[np.floating]) -> dict[str, Any]:
+    """Return what held-out products look like, as plain data: mix, predicted mix, confidences, lengths, what is missing."""
+    confidence = probabilities.max(axis=1)
+    lengths = frame["designation"].str.len() + frame["description"].str.len()
+    classes = probabilities.shape[1]
+    predicted = np.bincount(probabilities.argmax(axis=1), minlength=classes)
+    return {
+        "products": len(frame),
+        "mix": np.bincount(frame["label"], minlength=classes).tolist(),
+        "predicted_mix": predicted.tolist(),
+        "confidence_histogram": np.histogram(confidence, bins=20, range=(0.0, 1.0))[0].tolist(),
+        "text_length_deciles": np.percentile(lengths, np.arange(0, 101, 10)).round(1).tolist(),
+        "without_description": float((frame["description"] == "").mean()),
+        "without_photo": float((~frame["has_image"]).mean()),
+    }
+
+
+class _History(Callback):
+    """Keeps what Lightning logged, a row an epoch; part of the checkpoint, so that a continued training has all of it."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append({"epoch": float(trainer.current_epoch), **values})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": list(self.rows)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+def _fit(
+    classifier: ProductClassifier,
+    module: ProductDataModule,
+    config: Config,
+    folder: Path,
+    key: str,
+    callbacks: list[Callback],
+    logger: Any,
+) -> int:
+    """Fit, going on from a checkpoint of the same training; keep the best epoch. Return the epoch it went on from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / "training.json"
+    last = folder / CHECKPOINT
+    if not (mark.exists() and json.loads(mark.read_text())["key"] == key):
+        for stale in folder.glob("*.ckpt"):
+            stale.unlink()
+        mark.write_text(json.dumps({"key": key}))
+    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", save_last=True, enable_version_counter=False)
+    trainer = pl.Trainer(
+        max_epochs=config.trainer.max_epochs,
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        precision=config.trainer.precision,
+        callbacks=[EarlyStopping("val_nll", patience=config.trainer.patience), best, *callbacks],
+        logger=logger,
+        gradient_clip_val=1.0 if classifier.encoders else None,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1_000_000,
+    )
+    resumed = 0
+    if last.exists():
+        resumed = int(torch.load(last, weights_only=True, map_location="cpu")["epoch"]) + 1
+    trainer.fit(classifier, module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+    classifier.load_state_dict(state)
+    return resumed
+
+
+def _judge(classifier: ProductClassifier, module: ProductDataModule, config: Config) -> HeldOut:
+    trainer = pl.Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[],
+    )
+    keeper = _Judge(classifier)
+    trainer.validate(keeper, datamodule=module, verbose=False)
+    return classifier.take_held_out()
+
+
+class _Judge(pl.LightningModule):
+    """Runs a classifier's validation steps and leaves what they keep where it is."""
+
+    def __init__(self, classifier: ProductClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.classifier.validation_step(batch, index)
+
+
+def _check(kind: str, branches: Sequence[Branch], labels: NDArray[np.int64], judged: int) -> None:
+    if not branches:
+        raise ValueError(
+            f"the candidate '{kind}' has no branch: enable one under 'branches' or drop it from 'candidates'."
+        )
+    if len(np.unique(labels)) < 2:
+        raise ValueError(
+            f"{len(labels)} training products in {len(np.unique(labels))} categories: two categories are needed at "
+            "least. Add products, or lower preprocess.min_products_per_category."
+        )
+    if judged == 0:
+        raise ValueError("no product is left to judge by: raise split.validation, or set fusion.folds to 2 or more.")
+
+
+def _training_key(kind: str, dataset: Dataset, config: Config) -> str:
+    """What makes two trainings the same: a checkpoint of another one is never continued."""
+    facts = {
+        "kind": kind,
+        "dataset": dataset.fingerprint,
+        "settings": [dataclasses.asdict(s) for s in (config.split, config.branches, config.fusion, config.trainer)],
+    }
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _load_trainable(branches: Sequence[Branch], config: Config) -> dict[str, Any]:
+    loaded: dict[str, TextEncoder | ImageEncoder] = {}
+    for branch in branches:
+        if branch.kind != "encoder":
+            continue
+        if branch.modality == "text":
+            loaded[branch.name] = load_text_encoder(branch.source, config.branches.text.max_tokens)
+        else:
+            loaded[branch.name] = load_image_encoder(branch.source, config.branches.image.side)
+    return loaded
+
+
+def _dim(branch: Branch, inputs: BranchInputs, encoders: Mapping[str, Any]) -> int:
+    if branch.kind == "ngram":
+        return int(inputs.grams[branch.name].shape[1])
+    if branch.kind == "features":
+        return int(inputs.features[branch.name].shape[1])
+    return int(encoders[branch.name].dim)
+
+
+def _modality(branches: Sequence[Branch], name: str) -> str:
+    return next(branch.modality for branch in branches if branch.name == name)
+
+
+def _moments(
+    features: NDArray[np.float32], rows: NDArray[np.int64], targets: Targets, modality: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    present = rows[(targets.has_text if modality == "text" else targets.has_image)[rows]]
+    if len(present) == 0:
+        return np.zeros(features.shape[1]), np.ones(features.shape[1])
+    chosen = features[present].astype(np.float64)
+    return chosen.mean(axis=0), chosen.std(axis=0)
+
+
+def _encoder_key(branch: Branch, config: Config) -> str:
+    size = config.branches.text.max_tokens if branch.modality == "text" else config.branches.image.side
+    return encoder_key(branch.source, size)

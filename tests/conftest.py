@@ -1,0 +1,185 @@
+"""What every test shares: a quiet, offline environment, and factories of small problems for the modelling tests.
+
+The environment is set here, at import, because torch, Metaflow and W&B read theirs when they are first imported. For the
+same reason nothing heavy is imported at the top.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(
+    {
+        # spinning OpenMP threads make several processes on few cores crawl
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "WANDB_MODE": "offline",
+        "WANDB_SILENT": "true",
+        "METAFLOW_PYLINT": "0",
+    }
+)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("METAFLOW_USER", "tests")
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from rayon.data.datamodule import BranchInputs, ProductDataModule, Targets
+    from rayon.models.classifier import ProductClassifier
+    from rayon.models.ngrams import NgramVectorizer
+
+
+class Toy(NamedTuple):
+    """A small catalogue as arrays: three branches that see a class each in its own way, some products without text or
+    photo. `text` and `image` are features, `gram` is what `vectorizer` makes of `texts`.
+    """
+
+    texts: list[str]
+    vectorizer: NgramVectorizer
+    inputs: BranchInputs
+    targets: Targets
+    classes: int
+
+    def branches(self, *names: str) -> list[list[Any]]:
+        """Return the branches as the classifier's hyper-parameters; all of them where none is named."""
+        known: dict[str, list[Any]] = {
+            name: [name, "features", name, x.shape[1], f"bundled:some.{name}"]
+            for name, x in self.inputs.features.items()
+        }
+        if self.inputs.grams:
+            known = {"gram": ["gram", "ngram", "text", self.vectorizer.columns, ""], **known}
+        return [known[name] for name in names or known]
+
+
+MakeToy = Callable[..., Toy]
+Settings = dict[str, Any]
+MakeClassifier = Callable[..., "ProductClassifier"]
+Fit = Callable[..., "tuple[pl.Trainer, ProductDataModule]"]
+
+
+@pytest.fixture
+def make_toy() -> MakeToy:
+    """A factory: `spread` is the features' noise beside class centres one apart; photos are twice as noisy."""
+    from rayon.config import NgramBranch
+    from rayon.data.datamodule import BranchInputs, Targets
+    from rayon.models.ngrams import NgramVectorizer
+
+    def make(
+        products: int = 120,
+        classes: int = 3,
+        spread: float = 0.5,
+        folds: int = 3,
+        without_photo: float = 0.2,
+        without_text: float = 0.1,
+        seed: int = 0,
+    ) -> Toy:
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, classes, products)
+        has_image = rng.random(products) >= without_photo
+        has_text = (rng.random(products) >= without_text) | ~has_image
+        texts = [
+            f"article {rng.integers(40)} genre{label if rng.random() > spread / 5 else rng.integers(classes)}"
+            for label in labels
+        ]
+        texts = [text if there else "" for text, there in zip(texts, has_text, strict=True)]
+        centres = {"text": rng.normal(size=(classes, 8)), "image": rng.normal(size=(classes, 6))}
+        features = {
+            name: (centre[labels] + scale * spread * rng.normal(size=(products, centre.shape[1]))).astype(np.float32)
+            for scale, (name, centre) in zip((1.0, 2.0), centres.items(), strict=True)
+        }
+        features["text"][~has_text] = 0.0
+        features["image"][~has_image] = 0.0
+        vectorizer = NgramVectorizer(NgramBranch(log2_buckets=12))
+        vectorizer.fit(texts)
+        return Toy(
+            texts,
+            vectorizer,
+            BranchInputs(grams={"gram": vectorizer.transform(texts)}, features=features),
+            Targets(
+                labels,
+                rng.integers(0, max(folds, 1), products) if folds else np.full(products, -1),
+                has_text,
+                has_image,
+            ),
+            classes,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_classifier() -> MakeClassifier:
+    """A factory of classifiers for a toy problem, standardised, with weights that depend on `seed` alone."""
+    import torch
+
+    from rayon.models.classifier import ProductClassifier
+
+    def make(
+        toy: Toy, *names: str, replicas: int = 4, seed: int = 0, settings: Settings | None = None, **more: Any
+    ) -> ProductClassifier:
+        torch.manual_seed(seed)
+        classifier = ProductClassifier(
+            branches=more.pop("branches", None) or toy.branches(*names),
+            class_weights=more.pop("class_weights", [1.0] * toy.classes),
+            replicas=replicas,
+            settings={"hidden": 16, "dropout": 0.0, "learning_rate": 1e-2, "batch_size": 32, **(settings or {})},
+            **more,
+        )
+        known = {branch.name for branch in classifier.branches if branch.kind == "features"}
+        classifier.standardise(
+            {name: (x.mean(axis=0), x.std(axis=0)) for name, x in toy.inputs.features.items() if name in known}
+        )
+        return classifier
+
+    return make
+
+
+@pytest.fixture
+def restrict() -> Callable[[Toy, ProductClassifier], BranchInputs]:
+    """Return the inputs of a classifier's own branches."""
+    from rayon.data.datamodule import BranchInputs
+
+    def choose(toy: Toy, classifier: ProductClassifier) -> BranchInputs:
+        names = {branch.name for branch in classifier.branches}
+        return BranchInputs(
+            grams={name: x for name, x in toy.inputs.grams.items() if name in names},
+            features={name: x for name, x in toy.inputs.features.items() if name in names},
+        )
+
+    return choose
+
+
+@pytest.fixture
+def fit(restrict) -> Fit:
+    """Train a classifier on all of a toy problem; the held-out products are the same ones."""
+    import pytorch_lightning as pl
+
+    from rayon.data.datamodule import Collator, ProductDataModule
+
+    def run(classifier: ProductClassifier, toy: Toy, epochs: int, **more: Any) -> tuple[pl.Trainer, ProductDataModule]:
+        rows = np.arange(len(toy.texts))
+        module = ProductDataModule(
+            Collator(restrict(toy, classifier), toy.targets), rows, rows, classifier.settings.batch_size, 0, 0
+        )
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            **more,
+        )
+        trainer.fit(classifier, module)
+        return trainer, module
+
+    return run

@@ -1,0 +1,150 @@
+"""Batches: the right rows in the right order, the same ones for the same seed and epoch."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from scipy import sparse
+from torch import nn
+
+from rayon.data.datamodule import Batch, BranchInputs, Collator, ProductDataModule, Targets, sparse_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+
+N = 37
+
+
+def count_letters(texts):
+    return {"input_ids": torch.tensor([[len(text)] for text in texts])}
+
+
+def square(row):
+    return np.full((4, 4, 3), row, dtype=np.uint8)
+
+
+@pytest.fixture
+def inputs() -> BranchInputs:
+    """Every branch says which row it belongs to."""
+    numbers = np.arange(N, dtype=np.float32)
+    return BranchInputs(
+        grams={"gram": sparse.csr_matrix(np.stack([numbers, np.ones(N), np.zeros(N)], axis=1))},
+        features={"vector": np.stack([numbers, -numbers], axis=1)},
+        tokenisers={"tokens": count_letters},
+        photos={"pixels": square},
+        texts=["x" * n for n in range(N)],
+    )
+
+
+@pytest.fixture
+def targets() -> Targets:
+    rows = np.arange(N)
+    return Targets(rows % 5, rows % 3, rows % 2 == 0, rows % 4 != 0)
+
+
+def rows_in(batch: Batch) -> list[int]:
+    """The rows of a batch, having checked that all its parts agree on them."""
+    rows = batch.inputs["vector"][:, 0].long()
+    assert torch.equal(batch.inputs["gram"].to_dense()[:, 0].long(), rows)
+    assert torch.equal(batch.labels, rows % 5) and torch.equal(batch.folds, rows % 3)
+    assert torch.equal(batch.has_text, rows % 2 == 0) and torch.equal(batch.has_image, rows % 4 != 0)
+    if "tokens" in batch.inputs:
+        assert torch.equal(batch.inputs["tokens"]["input_ids"][:, 0], rows)
+        assert torch.equal(batch.inputs["pixels"][:, 0, 0, 0].long(), rows)
+    return rows.tolist()
+
+
+def test_a_batch_holds_the_rows_asked_for_in_their_order(inputs, targets):
+    batch = Collator(inputs, targets)([5, 2, 30, 2])
+    assert rows_in(batch) == [5, 2, 30, 2]
+    assert batch.inputs["gram"].layout == torch.sparse_csr and batch.inputs["gram"].dtype == torch.float32
+    assert batch.inputs["vector"].dtype == torch.float32
+    assert batch.inputs["pixels"].shape == (4, 3, 4, 4) and batch.inputs["pixels"].dtype == torch.uint8
+    assert batch.labels.dtype == batch.folds.dtype == torch.int64 and batch.has_text.dtype == torch.bool
+
+
+def test_rows_of_half_precision_features_come_as_float32(targets):
+    features = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float16)
+    batch = Collator(BranchInputs(features={"f": features}), targets)([3, 1])
+    assert batch.inputs["f"].dtype == torch.float32
+    np.testing.assert_array_equal(batch.inputs["f"].numpy(), features[[3, 1]])
+
+
+def test_sparse_rows_are_the_matrix_rows():
+    matrix = sparse.random(20, 50, density=0.1, format="csr", dtype=np.float64, random_state=1)
+    rows = np.array([19, 0, 7, 7])
+    tensor = sparse_rows(matrix, rows)
+    np.testing.assert_allclose(tensor.to_dense().numpy(), matrix.toarray()[rows], rtol=1e-6)
+    assert sparse_rows(matrix, np.empty(0, dtype=int)).shape == (0, 50)
+
+
+def test_collators_travel_to_worker_processes(inputs, targets):
+    assert rows_in(pickle.loads(pickle.dumps(Collator(inputs, targets)))([4, 9])) == [4, 9]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_row_comes_once_an_epoch(inputs, targets, workers):
+    module = ProductDataModule(Collator(inputs, targets), np.arange(30), np.arange(30, N), 8, workers, seed=0)
+    assert module.workers == workers
+    train = [rows_in(batch) for batch in module.train_dataloader()]
+    in_order = [row for rows in train for row in rows]
+    assert sorted(in_order) == list(range(30)) and in_order != list(range(30))
+    assert [len(rows) for rows in train] == [8, 8, 8, 6]
+    assert [row for batch in module.val_dataloader() for row in rows_in(batch)] == list(range(30, N))
+
+
+def test_no_process_is_started_for_what_lies_in_memory(inputs, targets):
+    computed = BranchInputs(inputs.grams, inputs.features)
+    assert computed.computed and not inputs.computed
+    assert ProductDataModule(Collator(computed, targets), np.arange(9), np.arange(9), 4, 2, 0).workers == 0
+
+
+class Reader(pl.LightningModule):
+    """Keeps the rows of every epoch's batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 1)
+        self.epochs: list[list[int]] = []
+
+    def on_train_epoch_start(self):
+        self.epochs.append([])
+
+    def training_step(self, batch, index):
+        self.epochs[-1] += rows_in(batch)
+        return self.linear(batch.inputs["vector"]).mean()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_the_order_depends_on_seed_and_epoch_alone(inputs, targets, tmp_path):
+    def orders(seed: int, first: int, last: int) -> list[list[int]]:
+        torch.manual_seed(np.random.default_rng().integers(1000))
+        module = ProductDataModule(
+            Collator(BranchInputs(inputs.grams, inputs.features), targets), np.arange(N), np.arange(N), 8, 0, seed
+        )
+        trainer = pl.Trainer(
+            max_epochs=last,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            reload_dataloaders_every_n_epochs=1,
+            limit_val_batches=0,
+        )
+        reader, checkpoint = Reader(), tmp_path / f"{seed}-{first}.ckpt"
+        trainer.fit(reader, module, ckpt_path=checkpoint if first else None, weights_only=True)
+        trainer.save_checkpoint(tmp_path / f"{seed}-{last}.ckpt")
+        return reader.epochs
+
+    whole = orders(1, 0, 4)
+    assert len({tuple(rows) for rows in whole}) == 4
+    assert orders(1, 0, 2) == whole[:2]
+    assert orders(1, 2, 4) == whole[2:]
+    assert orders(2, 0, 1) != whole[:1]

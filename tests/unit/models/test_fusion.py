@@ -1,0 +1,222 @@
+"""Fusion: never worse than its best branch, deaf to noise, blind to what is not there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from rayon.calibration import fit_temperature, log_softmax, negative_log_likelihood
+from rayon.models.fusion import PRESENCES, Pool, fit_pool, fuse, presence
+
+RIDGE = 1e-3
+"""The most, in nats, that pulling towards equal weights may cost."""
+
+
+def problem(seed: int, strengths: dict[str, float], rows: int = 400, classes: int = 4):
+    """Labels and branches' logits; a branch of strength 0 knows nothing."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows)
+    logits = {
+        name: rng.normal(scale=1.5, size=(rows, classes)) + strength * np.eye(classes)[labels]
+        for name, strength in strengths.items()
+    }
+    return labels, logits
+
+
+def there(rows: int) -> np.ndarray:
+    return np.ones(rows, dtype=bool)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.integers(0, 10_000),
+    st.lists(
+        st.tuples(st.sampled_from(["text", "image"]), st.floats(-1.0, 4.0), st.floats(0.1, 8.0)), min_size=1, max_size=4
+    ),
+    st.integers(5, 400),
+)
+def test_the_whole_is_no_worse_than_its_best_branch(seed, branches, rows):
+    modalities = {f"b{i}": kind for i, (kind, _, _) in enumerate(branches)}
+    labels, logits = problem(seed, {f"b{i}": strength for i, (_, strength, _) in enumerate(branches)}, rows)
+    logits = {f"b{i}": logits[f"b{i}"] * scale for i, (_, _, scale) in enumerate(branches)}
+    pool = fit_pool(modalities, logits, labels, there(rows), there(rows))
+    for state, has_text, has_image in (("both", 1, 1), ("text", 1, 0), ("image", 0, 1)):
+        seeing = [name for name, kind in modalities.items() if state in ("both", kind)]
+        if seeing:
+            fused, _ = fuse(pool, logits, there(rows) * bool(has_text), there(rows) * bool(has_image))
+            best = min(negative_log_likelihood(logits[name], labels) for name in seeing)
+            assert negative_log_likelihood(fused, labels) <= best + RIDGE
+
+
+def test_the_whole_is_better_than_its_best_branch_where_branches_know_different_things():
+    labels, logits = problem(0, {"a": 2.0, "b": 2.0}, 2000)
+    fused, _ = fuse(
+        fit_pool({"a": "text", "b": "image"}, logits, labels, there(2000), there(2000)),
+        logits,
+        there(2000),
+        there(2000),
+    )
+    alone = max((logits[name].argmax(axis=1) == labels).mean() for name in "ab")
+    assert (fused.argmax(axis=1) == labels).mean() > alone + 0.05
+
+
+def test_a_branch_that_knows_nothing_hardly_weighs():
+    labels, logits = problem(1, {"good": 3.0, "noise": 0.0}, 3000)
+    pool = fit_pool({"good": "text", "noise": "image"}, logits, labels, there(3000), there(3000))
+    good, noise = pool.weights["both"]
+    assert noise < 0.05 < 0.5 < good
+
+
+def test_a_branch_that_is_always_wrong_weighs_nothing():
+    labels, logits = problem(2, {"good": 3.0, "liar": -3.0}, 800)
+    pool = fit_pool({"good": "text", "liar": "text"}, logits, labels, there(800), there(800))
+    assert pool.weights["both"][1] == 0.0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 60))
+def test_no_weight_is_negative_and_none_goes_to_what_cannot_see(seed, rows):
+    labels, logits = problem(seed, {"t": 1.0, "i": -1.0, "j": 2.0}, rows)
+    rng = np.random.default_rng(seed)
+    has_text = rng.random(rows) < 0.5
+    pool = fit_pool(
+        {"t": "text", "i": "image", "j": "both"}, logits, labels, has_text, ~has_text | (rng.random(rows) < 0.3)
+    )
+    assert set(pool.weights) == set(pool.bias) == set(PRESENCES)
+    assert min(weight for weights in pool.weights.values() for weight in weights) >= 0.0
+    assert pool.weights["text"][1] == 0.0 and pool.weights["image"][0] == 0.0
+    assert all(np.isfinite(values).all() for values in (*pool.weights.values(), *pool.bias.values()))
+
+
+def test_one_branch_is_calibrated_by_its_temperature():
+    rng = np.random.default_rng(3)
+    honest = rng.normal(scale=2.0, size=(6000, 4))
+    labels = (np.exp(log_softmax(honest)).cumsum(axis=1) > rng.random((6000, 1))).argmax(axis=1)
+    logits = {"a": honest * 3.0}
+    pool = fit_pool({"a": "text"}, logits, labels, there(6000), there(6000))
+    assert pool.weights["text"][0] == pytest.approx(1 / fit_temperature(logits["a"], labels), rel=0.02)
+    assert np.abs(pool.bias["text"]).max() < 0.1
+
+
+def test_frequencies_that_a_balanced_loss_took_away_come_back():
+    rng = np.random.default_rng(4)
+    shares = np.array([0.7, 0.2, 0.1])
+    labels = rng.choice(3, 5000, p=shares)
+    balanced = rng.normal(size=(5000, 3)) + 1.5 * np.eye(3)[labels]
+    pool = fit_pool({"a": "text"}, {"a": balanced}, labels, there(5000), ~there(5000))
+    fused, _ = fuse(pool, {"a": balanced}, there(5000), ~there(5000))
+    np.testing.assert_allclose(np.exp(fused).mean(axis=0), shares, atol=0.02)
+    assert pool.bias["text"][0] > pool.bias["text"][1] > pool.bias["text"][2]
+
+
+@pytest.mark.parametrize("state", PRESENCES)
+def test_weights_and_biases_are_the_best_there_are(state):
+    rows = 600
+    labels, logits = problem(5, {"t": 1.5, "u": 0.7, "i": 1.0}, rows)
+    modalities = {"t": "text", "u": "text", "i": "image"}
+    has_text, has_image = there(rows) & (state != "image"), there(rows) & (state != "text")
+    pool = fit_pool(modalities, logits, labels, there(rows), there(rows))
+    names = [name for name, kind in modalities.items() if state in ("both", kind)]
+
+    def cost(point: np.ndarray) -> float:
+        mixed = sum(weight * log_softmax(logits[name]) for weight, name in zip(point, names, strict=False))
+        return negative_log_likelihood(mixed + point[len(names) :], labels)
+
+    fused, _ = fuse(pool, logits, has_text, has_image)
+    start = np.concatenate([np.full(len(names), 0.5), np.zeros(4)])
+    without_gradient = minimize(cost, start, method="Powell", options={"xtol": 1e-4, "ftol": 1e-8}).fun
+    assert negative_log_likelihood(fused, labels) <= without_gradient + 2 * RIDGE
+    found = np.array(
+        [w for w, kind in zip(pool.weights[state], pool.modalities, strict=True) if state in ("both", kind)]
+    )
+    point = np.concatenate([found, pool.bias[state]])
+    for place in range(len(point)):
+        for step in (-0.2, 0.2):
+            moved = point.copy()
+            moved[place] += step
+            assert cost(moved) > cost(point), (place, step)
+
+
+def test_what_is_not_there_is_not_heard():
+    labels, logits = problem(6, {"t": 2.0, "i": 2.0}, 300)
+    has_image = np.arange(300) % 2 == 0
+    pool = fit_pool({"t": "text", "i": "image"}, logits, labels, there(300), has_image)
+    fused, share = fuse(pool, logits, there(300), has_image)
+    shouting = {**logits, "i": np.where(has_image[:, None], logits["i"], 50.0 * np.eye(4)[0])}
+    again, _ = fuse(pool, shouting, there(300), has_image)
+    np.testing.assert_array_equal(fused, again)
+    assert (share[~has_image] == 1.0).all()
+    np.testing.assert_array_equal(
+        fit_pool(pool_modalities(pool), shouting, labels, there(300), has_image).weights["both"], pool.weights["both"]
+    )
+
+
+def pool_modalities(pool: Pool) -> dict[str, str]:
+    return dict(zip(pool.branches, pool.modalities, strict=True))
+
+
+def test_products_with_both_teach_what_to_do_when_one_is_missing():
+    labels, logits = problem(7, {"t": 3.0, "i": 0.5}, 2000)
+    pool = fit_pool({"t": "text", "i": "image"}, logits, labels, there(2000), there(2000))
+    fused, _ = fuse(pool, logits, ~there(2000), there(2000))
+    calibrated = negative_log_likelihood(logits["i"] / fit_temperature(logits["i"], labels), labels)
+    assert negative_log_likelihood(fused, labels) <= calibrated + RIDGE
+
+
+def test_a_joint_branch_is_calibrated_without_photo_on_products_that_have_none():
+    """With a photo a joint branch says something else than without: one cannot stand for the other."""
+    rng = np.random.default_rng(8)
+    rows = 4000
+    labels = rng.integers(0, 4, rows)
+    has_image = np.arange(rows) % 2 == 0
+    honest = rng.normal(size=(rows, 4)) + 2.0 * np.eye(4)[labels]
+    # far too sure where the photo is missing
+    logits = {"joint": np.where(has_image[:, None], 2.0 * honest, 12.0 * honest)}
+    pool = fit_pool({"joint": "both"}, logits, labels, there(rows), has_image)
+    fused, _ = fuse(pool, logits, there(rows), has_image)
+    alone = ~has_image
+    best = negative_log_likelihood(
+        logits["joint"][alone] / fit_temperature(logits["joint"][alone], labels[alone]), labels[alone]
+    )
+    assert negative_log_likelihood(fused[alone], labels[alone]) <= best + 0.01
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 50))
+def test_answers_are_distributions_and_shares_lie_between_0_and_1(seed, rows):
+    labels, logits = problem(seed, {"t": 1.0, "i": 1.0}, rows)
+    rng = np.random.default_rng(seed)
+    has_text, has_image = rng.random((2, rows)) < 0.6
+    pool = fit_pool({"t": "text", "i": "image"}, logits, labels, has_text, has_image)
+    fused, share = fuse(pool, logits, has_text, has_image)
+    assert fused.shape == (rows, 4) and fused.dtype == np.float64
+    np.testing.assert_allclose(np.exp(fused).sum(axis=1), 1.0)
+    assert ((share >= 0) & (share <= 1)).all()
+    neither = ~has_text & ~has_image
+    np.testing.assert_allclose(fused[neither], -np.log(4))
+    assert (share[neither] == 0.5).all()
+
+
+def test_the_share_says_who_spoke_for_the_answer():
+    pool = Pool(
+        ("t", "i"),
+        ("text", "image"),
+        {state: (1.0, 1.0) for state in PRESENCES},
+        {state: (0.0,) * 3 for state in PRESENCES},
+    )
+    eye = np.eye(3)
+    logits = {
+        "t": np.stack([4 * eye[0], 0 * eye[0], 4 * eye[0], 2 * eye[0]]),
+        "i": np.stack([0 * eye[0], 4 * eye[1], 4 * eye[0], 6 * eye[2]]),
+    }
+    fused, share = fuse(pool, logits, there(4), there(4))
+    assert fused.argmax(axis=1).tolist() == [0, 1, 0, 2]
+    np.testing.assert_allclose(share, [1.0, 0.0, 0.5, 0.0], atol=1e-9)
+
+
+def test_presence():
+    has_text, has_image = np.array([1, 1, 0, 0], dtype=bool), np.array([1, 0, 1, 0], dtype=bool)
+    assert presence(has_text, has_image).tolist() == [0, 1, 2, -1]

@@ -1,0 +1,401 @@
+"""Training a candidate from a catalogue on disk to a bundle: each kind, killed and continued, never the gold set."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+from PIL import Image
+from sklearn.metrics import f1_score
+
+from rayon.bundle import read_bundle
+from rayon.config import Config, parse_config
+from rayon.data.dataset import Dataset, open_dataset
+from rayon.data.preprocessing import build_shard, combine, plan_dataset
+from rayon.inputs import Encoded, encode_dataset, make_inputs
+from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
+from rayon.models.served import Predicted, branch_logits, predict
+from rayon.training import Trained, split_rows, train_candidate
+
+NET = "timm:test_resnet@random"
+KINDS = {"lampes": (250, 220, 40), "livres": (120, 60, 30), "jouets": (40, 90, 220), "vases": (40, 200, 90)}
+WORDS = {
+    "lampes": ("lampe", "abat-jour", "led", "chevet"),
+    "livres": ("roman", "poche", "tome", "edition"),
+    "jouets": ("puzzle", "poupee", "robot", "cubes"),
+    "vases": ("vase", "porcelaine", "bouquet", "terre"),
+}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
+    pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
+]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> str:
+    """The source of a tiny BERT with random weights that knows the catalogue's words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(word for words in WORDS.values() for word in words), "neuf", "bleu"]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    folder = tmp_path_factory.mktemp("bert")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=32
+    )
+    fast.save_pretrained(folder)
+    BertConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    ).save_pretrained(folder)
+    return f"hf:{folder}@random"
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory) -> Path:
+    """240 products of four categories, each with its words and its colour; one in six has no photo, one in ten no
+    text, and one in eight a title that says nothing.
+    """
+    folder = tmp_path_factory.mktemp("catalogue")
+    (folder / "images").mkdir()
+    rng = np.random.default_rng(0)
+    rows = [("product_id", "designation", "description", "category", "image")]
+    for n in range(240):
+        category = list(KINDS)[n % 4]
+        words = [] if n % 8 == 3 else rng.choice(WORDS[category], 2, replace=False).tolist()
+        title = "" if n % 10 == 7 else " ".join([*words, "neuf", f"ref{n}"])
+        photo = "" if n % 6 == 1 and title else f"{n}.png"
+        if photo:
+            noise = rng.normal(0, 25, (32, 32, 3))
+            Image.fromarray(np.clip(noise + KINDS[category], 0, 255).astype(np.uint8)).save(folder / "images" / photo)
+        rows.append((str(n), title, "" if n % 3 or not title else "bleu", category, photo))
+    with open(folder / "products.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return folder
+
+
+@pytest.fixture
+def make_config(catalogue, bert, tmp_path) -> Callable[..., Config]:
+    """A factory of settings; sections given by name replace single keys of the small ones used here."""
+
+    def make(**sections: dict[str, Any]) -> Config:
+        small: dict[str, dict[str, Any]] = {
+            "preprocess": {"min_products_per_category": 1, "image_side": 32, "shard_rows": 100, "workers": 0},
+            "split": {"validation": 0.15, "test": 0.2},
+            "fusion": {"folds": 3},
+            "evaluation": {"precision_targets": [0.99, 0.9]},
+            "trainer": {"max_epochs": 6, "batch_size": 32, "hidden": 16, "workers": 0, "learning_rate": 1e-2},
+        }
+        branches: dict[str, dict[str, Any]] = {
+            "ngram": {"log2_buckets": 12},
+            "text": {"encoders": [bert], "max_tokens": 16},
+            "image": {"encoders": [NET], "side": 32},
+        }
+        for name, changes in sections.pop("branches", {}).items():
+            branches[name] = {**branches[name], **changes}
+        settings = {name: {**small[name], **sections.pop(name, {})} for name in small}
+        return parse_config(
+            {
+                "name": "shop",
+                "catalog": {"products": str(catalogue / "products.csv"), "images": str(catalogue / "images")},
+                "cache": str(catalogue / "cache"),
+                "branches": branches,
+                **settings,
+                **sections,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def load(catalogue) -> Callable[[Config], tuple[Dataset, Encoded]]:
+    """Open the catalogue as a dataset, with its features; shards and features are made once a test session."""
+
+    def run(config: Config) -> tuple[Dataset, Encoded]:
+        built = [build_shard(part, config) for part in plan_dataset(config, None, None).parts]
+        data = {shard.ref.fingerprint: shard.data for shard in built}
+        manifest, _ = combine(config, plan_dataset(config, None, None), built, None)
+        dataset = open_dataset(
+            manifest, lambda ref: data[ref.fingerprint], catalogue / "shards", config.split, config.fusion.folds
+        )
+        return dataset, encode_dataset(dataset, config)
+
+    return run
+
+
+@pytest.fixture
+def train(load, tmp_path) -> Callable[..., tuple[Trained, Dataset, Encoded]]:
+    def run(kind: str, config: Config, folder: str = "run", **more: Any) -> tuple[Trained, Dataset, Encoded]:
+        dataset, encoded = load(config)
+        return train_candidate(kind, dataset, encoded, config, tmp_path / folder, **more), dataset, encoded
+
+    return run
+
+
+def predict_rows(trained: Trained, dataset: Dataset, encoded: Encoded, rows: np.ndarray) -> Predicted:
+    """What a fresh reading of the bundle says of some rows."""
+    bundle = read_bundle(trained.bundle)
+    classifier = bundle.served.classifier
+    encoders = {b.name: classifier.encoder(b.name) for b in classifier.branches if b.kind == "encoder"}
+    inputs = make_inputs(
+        dataset, rows, classifier.branches, encoded, bundle.served.vectorizer, encoders, bundle.image.side
+    )
+    frame = dataset.frame.iloc[rows]
+    return predict(bundle.served, inputs, frame["has_text"].to_numpy(bool), frame["has_image"].to_numpy(bool))
+
+
+def gold(dataset: Dataset) -> np.ndarray:
+    return np.flatnonzero(dataset.frame["split"] == "test")
+
+
+def gold_f1(trained: Trained, dataset: Dataset, encoded: Encoded) -> float:
+    rows = gold(dataset)
+    found = predict_rows(trained, dataset, encoded, rows).log_probabilities.argmax(axis=1)
+    return f1_score(dataset.frame["label"].to_numpy()[rows], found, average="macro")
+
+
+@pytest.mark.parametrize(("kind", "at_least", "keys"), [("text", 0.65, 1), ("image", 0.65, 1), ("fusion", 0.85, 2)])
+def test_each_candidate_learns_and_is_bundled(kind, at_least, keys, make_config, train, bert):
+    config = make_config()
+    trained, dataset, encoded = train(kind, config, about={"run": "7"})
+    frame = dataset.frame
+    expected = np.flatnonzero(frame["split"].isin(["train", "validation"]))
+    np.testing.assert_array_equal(trained.rows, expected)
+    np.testing.assert_array_equal(trained.labels, frame["label"].to_numpy()[expected])
+    assert not set(trained.rows) & set(gold(dataset)) and len(gold(dataset)) > 20
+    assert trained.probabilities.shape == (len(expected), 4) and trained.probabilities.dtype == np.float32
+    np.testing.assert_allclose(trained.probabilities.sum(axis=1), 1.0, atol=1e-5)
+    assert (trained.probabilities.argmax(axis=1) == trained.labels).mean() > at_least
+    assert gold_f1(trained, dataset, encoded) > at_least
+
+    bundle = read_bundle(trained.bundle)
+    assert bundle.categories == dataset.categories == tuple(sorted(KINDS))
+    assert bundle.about == {"candidate": kind, "dataset": dataset.fingerprint, "catalog": "shop", "run": "7"}
+    sizes = {bert: 16, NET: 32}
+    assert len(bundle.encoder_keys) == keys
+    assert all(key == encoder_key(source, sizes[source]) for source, key in bundle.encoder_keys.items())
+    assert [threshold.precision for threshold in bundle.thresholds] == [0.9, 0.99]
+    assert (bundle.served.vectorizer is None) == (kind == "image")
+    assert [row["epoch"] for row in trained.history] == list(range(len(trained.history)))
+    assert trained.resumed_from_epoch == 0
+    assert all(
+        math.isfinite(row[name]) for row in trained.history for name in ("train_loss", "val_nll", "val_macro_f1")
+    )
+    json.dumps([trained.history, bundle.reference, bundle.about])
+
+
+def test_thresholds_file_held_out_products_at_their_precision(make_config, train):
+    trained, _, _ = train("fusion", make_config())
+    confidence = trained.probabilities.max(axis=1)
+    right = trained.probabilities.argmax(axis=1) == trained.labels
+    for threshold in read_bundle(trained.bundle).thresholds:
+        filed = confidence >= threshold.confidence - 1e-6
+        assert filed.mean() == pytest.approx(threshold.coverage, abs=1e-6)
+        assert not filed.any() or right[filed].mean() >= threshold.precision
+
+
+def test_the_reference_describes_the_held_out_products(make_config, train):
+    trained, dataset, _ = train("text", make_config())
+    reference = read_bundle(trained.bundle).reference
+    frame = dataset.frame.iloc[trained.rows]
+    assert reference["products"] == len(frame) == sum(reference["mix"]) == sum(reference["predicted_mix"])
+    assert reference["mix"] == np.bincount(trained.labels).tolist()
+    assert sum(reference["confidence_histogram"]) == len(frame)
+    assert reference["without_photo"] == pytest.approx((~frame["has_image"]).mean())
+    assert len(reference["text_length_deciles"]) == 11
+
+
+def test_a_killed_training_goes_on(make_config, load, tmp_path):
+    """The process dies in its fourth epoch; the next one goes on from the third and ends where a whole one does."""
+    config = make_config(trainer={"dropout": 0.0, "max_epochs": 6, "patience": 20})
+    dataset, encoded = load(config)
+
+    class Die(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.current_epoch == 3:
+                os._exit(9)
+
+    def run() -> None:
+        train_candidate("text", dataset, encoded, config, tmp_path / "killed", [Die()])
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    continued = train_candidate("text", dataset, encoded, config, tmp_path / "killed")
+    whole = train_candidate("text", dataset, encoded, config, tmp_path / "whole")
+    assert (continued.resumed_from_epoch, whole.resumed_from_epoch) == (3, 0)
+    assert [row["epoch"] for row in continued.history] == [0, 1, 2, 3, 4, 5]
+    for one, other in zip(continued.history, whole.history, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    np.testing.assert_allclose(continued.probabilities, whole.probabilities, atol=1e-4)
+
+
+def test_a_finished_training_is_not_done_again(make_config, train):
+    config = make_config()
+    first, _, _ = train("text", config)
+    again, _, _ = train("text", config)
+    assert again.resumed_from_epoch >= len(first.history) - 1
+    np.testing.assert_allclose(again.probabilities, first.probabilities, atol=1e-6)
+    assert again.history == first.history
+
+
+def test_a_training_that_was_stopped_early_is_not_taken_further(make_config, train):
+    config = make_config(trainer={"max_epochs": 30, "patience": 1, "learning_rate": 0.3, "ngram_learning_rate": 3.0})
+    first, _, _ = train("text", config)
+    assert len(first.history) < 30
+    again, _, _ = train("text", config)
+    assert again.resumed_from_epoch == len(first.history)
+    assert again.history == first.history
+    np.testing.assert_allclose(again.probabilities, first.probabilities, atol=1e-6)
+
+
+def test_checkpoints_may_be_moved_before_a_training_goes_on(make_config, train, tmp_path):
+    """A retried task finds its checkpoints in another folder."""
+    config = make_config()
+    first, _, _ = train("text", config, "here")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    again, _, _ = train("text", config, "there")
+    assert again.resumed_from_epoch > 0
+    np.testing.assert_allclose(again.probabilities, first.probabilities, atol=1e-6)
+
+
+def test_another_training_is_never_continued(make_config, train):
+    train("text", make_config(trainer={"max_epochs": 2}))
+    for kind, sections in (("image", {}), ("image", {"trainer": {"max_epochs": 2, "seed": 1}})):
+        other, _, _ = train(kind, make_config(**{"trainer": {"max_epochs": 2}, **sections}))
+        assert other.resumed_from_epoch == 0 and len(other.history) == 2
+
+
+def test_the_same_settings_give_the_same_bundle(make_config, train):
+    config = make_config()
+    one, other = (train("fusion", config, folder)[0] for folder in ("one", "other"))
+    assert one.bundle == other.bundle
+    np.testing.assert_array_equal(one.probabilities, other.probabilities)
+    assert one.history == other.history
+
+
+def test_without_folds_the_validation_split_judges(make_config, train):
+    trained, dataset, encoded = train("fusion", make_config(fusion={"folds": 0}))
+    assert set(dataset.frame["split"].iloc[trained.rows]) == {"validation"}
+    # the judge is the very model that is served
+    served = predict_rows(trained, dataset, encoded, trained.rows)
+    np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
+
+
+def test_with_folds_learnt_products_are_judged_by_somebody_else(make_config, load, tmp_path):
+    """Labels are dealt out at random: who has seen them knows them, who has not can only guess."""
+    config = make_config(trainer={"max_epochs": 12, "ngram_learning_rate": 1.0, "patience": 50, "class_balance": 0.0})
+    dataset, encoded = load(config)
+    dataset.frame["label"] = np.random.default_rng(0).integers(0, 4, len(dataset)).astype(np.int16)
+    trained = train_candidate("text", dataset, encoded, config, tmp_path)
+    assert (trained.probabilities.argmax(axis=1) == trained.labels).mean() < 0.4
+    # the pool, which knows that judges could only guess, is left out
+    bundle = read_bundle(trained.bundle)
+    inputs = make_inputs(
+        dataset, trained.rows, bundle.served.classifier.branches, encoded, bundle.served.vectorizer, {}, 32
+    )
+    frame = dataset.frame.iloc[trained.rows]
+    there = frame["has_text"].to_numpy(bool)
+    logits = branch_logits(bundle.served, inputs, there, frame["has_image"].to_numpy(bool))["ngram"]
+    assert (logits.argmax(axis=1) == trained.labels)[there].mean() > 0.8
+
+
+def test_feature_fusion_trains_and_is_served_as_it_was_judged(make_config, train):
+    trained, dataset, encoded = train("fusion", make_config(fusion={"kind": "feature"}, trainer={"max_epochs": 12}))
+    assert set(dataset.frame["split"].iloc[trained.rows]) == {"validation"}
+    served = predict_rows(trained, dataset, encoded, trained.rows)
+    np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
+    assert gold_f1(trained, dataset, encoded) > 0.6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_encoders_trained_end_to_end_change_and_are_bundled(workers, make_config, train, bert):
+    config = make_config(
+        branches={"text": {"trainable": True}, "image": {"trainable": True}},
+        trainer={"max_epochs": 2, "encoder_learning_rate": 5e-3, "workers": workers},
+    )
+    trained, dataset, encoded = train("fusion", config)
+    assert encoded.features == {}
+    bundle = read_bundle(trained.bundle)
+    assert bundle.encoder_keys == {} and bundle.text.trainable
+    for source, original in ((bert, load_text_encoder(bert, 16)), (NET, load_image_encoder(NET, 32))):
+        moved = bundle.served.classifier.encoder(source).state_dict()
+        assert any((moved[name] - weight).abs().max() > 1e-3 for name, weight in original.named_parameters()), source
+    served = predict_rows(trained, dataset, encoded, trained.rows)
+    np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
+
+
+def test_a_candidate_without_branches_says_what_to_do(make_config, train):
+    config = make_config(branches={"image": {"encoders": []}})
+    with pytest.raises(ValueError, match="the candidate 'image' has no branch"):
+        train("image", config)
+    with pytest.raises(ValueError, match=r"raise split\.validation"):
+        train("text", make_config(split={"validation": 0.0}, fusion={"folds": 0}))
+
+
+def test_one_category_is_too_few(make_config, load, tmp_path):
+    config = make_config()
+    dataset, encoded = load(config)
+    dataset.frame["label"] = np.zeros(len(dataset), dtype=np.int16)
+    with pytest.raises(ValueError, match="two categories are needed"):
+        train_candidate("text", dataset, encoded, config, tmp_path)
+
+
+def test_products_of_unknown_category_are_neither_learnt_nor_judged(make_config, load):
+    dataset, _ = load(make_config())
+    unknown = np.arange(0, len(dataset), 7)
+    dataset.frame.loc[unknown, "label"] = -1
+    for folds in (0, 3):
+        learn, judged = split_rows(dataset, folds)
+        assert not (set(learn) | set(judged)) & set(unknown)
+        assert "test" not in set(dataset.frame["split"].iloc[np.concatenate([learn, judged])])
+        assert set(learn) == set(judged) if folds else not set(learn) & set(judged)
+
+
+@pytest.mark.parametrize("missing", ["text", "image"])
+def test_a_catalogue_without_any_text_or_any_photo_can_be_learnt(missing, make_config, load, tmp_path):
+    config = make_config()
+    dataset, encoded = load(config)
+    frame = dataset.frame
+    keep = frame["has_image" if missing == "text" else "has_text"].to_numpy(bool)
+    frame[f"has_{missing}"] = False
+    if missing == "text":
+        frame[["designation", "description"]] = ""
+    frame.loc[~keep, "label"] = -1
+    gone = NET if missing == "image" else next(source for source in encoded.features if source != NET)
+    features = {**encoded.features, gone: np.zeros_like(encoded.features[gone])}
+    trained = train_candidate("fusion", dataset, encoded._replace(features=features), config, tmp_path)
+    assert (trained.probabilities.argmax(axis=1) == trained.labels).mean() > 0.6
+    assert np.isfinite(trained.probabilities).all()
+
+
+def test_encoding_is_done_once(make_config, load):
+    config = make_config()
+    load(config)
+    dataset, encoded = load(config)
+    assert set(encoded.encoded.values()) == {0}
+    text, image = encoded.features.values()
+    assert (np.abs(text).sum(axis=1) > 0).tolist() == dataset.frame["has_text"].tolist()
+    assert (np.abs(image).sum(axis=1) > 0).tolist() == dataset.frame["has_image"].tolist()
