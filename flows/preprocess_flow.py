@@ -6,7 +6,7 @@
 Heavy imports stay inside the steps that need them.
 """
 
-# isort: skip_file
+import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is imported
 
 from pathlib import Path
 

@@ -6,7 +6,6 @@
 Heavy imports stay inside the steps that need them.
 """
 
-# isort: skip_file
 import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is imported
 
 from pathlib import Path
@@ -104,7 +103,7 @@ class TrainFlow(FlowSpec):
     @step
     def evaluate(self, inputs):
         """Select the candidate that is best on held-out products; measure all on the gold set; draw and log."""
-        from rayon.candidates import publish, select
+        from rayon.outcome import publish, select
         from rayon.preparing import load_config, load_dataset
 
         self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded"])
@@ -121,7 +120,7 @@ class TrainFlow(FlowSpec):
     @step
     def end(self):
         """Say in five lines what was trained, how good it is, against what, where to look and what to run next."""
-        from rayon.candidates import closing_lines
+        from rayon.closing import closing_lines
 
         for line in closing_lines(self.report, self.comparison, self.selected, self.dataset_run, self.wandb, current):
             print(line)

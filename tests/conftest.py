@@ -1,12 +1,16 @@
 """What every test shares: a quiet, offline environment, and factories of small problems for the modelling tests.
 
-The environment is set here, at import, because torch, Metaflow and W&B read theirs when they are first imported. For the
-same reason nothing heavy is imported at the top.
+The environment is set here, at import, because torch, Metaflow and W&B read theirs when they are first imported. For
+the same reason nothing heavy is imported at the top.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
+
+# runs of the tests, apart from the user's own; Metaflow reads this when it is imported
+_RUNS = tempfile.TemporaryDirectory(prefix="rayon-tests-")
 
 os.environ.update(
     {
@@ -17,6 +21,7 @@ os.environ.update(
         "WANDB_MODE": "offline",
         "WANDB_SILENT": "true",
         "METAFLOW_PYLINT": "0",
+        "METAFLOW_DATASTORE_SYSROOT_LOCAL": _RUNS.name,
     }
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -31,7 +36,8 @@ import pytest
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from rayon.data.datamodule import BranchInputs, ProductDataModule, Targets
+    from rayon.data.batches import BranchInputs, Targets
+    from rayon.data.datamodule import ProductDataModule
     from rayon.models.classifier import ProductClassifier
     from rayon.models.ngrams import NgramVectorizer
 
@@ -68,7 +74,7 @@ Fit = Callable[..., "tuple[pl.Trainer, ProductDataModule]"]
 def make_toy() -> MakeToy:
     """A factory: `spread` is the features' noise beside class centres one apart; photos are twice as noisy."""
     from rayon.config import NgramBranch
-    from rayon.data.datamodule import BranchInputs, Targets
+    from rayon.data.batches import BranchInputs, Targets
     from rayon.models.ngrams import NgramVectorizer
 
     def make(
@@ -132,8 +138,8 @@ def make_classifier() -> MakeClassifier:
             settings={"hidden": 16, "dropout": 0.0, "learning_rate": 1e-2, "batch_size": 32, **(settings or {})},
             **more,
         )
-        known = {branch.name for branch in classifier.branches if branch.kind == "features"}
-        classifier.standardise(
+        known = {branch.name for branch in classifier.network.branches if branch.kind == "features"}
+        classifier.network.standardise(
             {name: (x.mean(axis=0), x.std(axis=0)) for name, x in toy.inputs.features.items() if name in known}
         )
         return classifier
@@ -144,10 +150,10 @@ def make_classifier() -> MakeClassifier:
 @pytest.fixture
 def restrict() -> Callable[[Toy, ProductClassifier], BranchInputs]:
     """Return the inputs of a classifier's own branches."""
-    from rayon.data.datamodule import BranchInputs
+    from rayon.data.batches import BranchInputs
 
     def choose(toy: Toy, classifier: ProductClassifier) -> BranchInputs:
-        names = {branch.name for branch in classifier.branches}
+        names = {branch.name for branch in classifier.network.branches}
         return BranchInputs(
             grams={name: x for name, x in toy.inputs.grams.items() if name in names},
             features={name: x for name, x in toy.inputs.features.items() if name in names},
@@ -161,7 +167,8 @@ def fit(restrict) -> Fit:
     """Train a classifier on all of a toy problem; the held-out products are the same ones."""
     import pytorch_lightning as pl
 
-    from rayon.data.datamodule import Collator, ProductDataModule
+    from rayon.data.batches import Collator
+    from rayon.data.datamodule import ProductDataModule
 
     def run(classifier: ProductClassifier, toy: Toy, epochs: int, **more: Any) -> tuple[pl.Trainer, ProductDataModule]:
         rows = np.arange(len(toy.texts))

@@ -19,9 +19,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from rayon.config import ImageBranch, NgramBranch, TextBranch
-from rayon.models.classifier import Branch, ProductClassifier
 from rayon.models.encoders import load_image_encoder, load_text_encoder
 from rayon.models.fusion import Pool
+from rayon.models.network import Branch, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.served import Served
 
@@ -67,13 +67,13 @@ class Bundle(NamedTuple):
 def dump_bundle(bundle: Bundle) -> bytes:
     """Return the bundle as bytes; `read_bundle` restores it."""
     served = bundle.served
-    tensors = {f"classifier.{name}": tensor for name, tensor in served.classifier.state_dict().items()}
+    tensors = {f"network.{name}": tensor for name, tensor in served.network.state_dict().items()}
     if served.vectorizer is not None:
         tensors["ngram.buckets"] = torch.from_numpy(served.vectorizer.buckets)
         tensors["ngram.idf"] = torch.from_numpy(served.vectorizer.idf)
     document = {
         "format": FORMAT,
-        "hyperparameters": {**_plain(dict(served.classifier.hparams))},
+        "network": served.network.options,
         "pool": served.pool._asdict(),
         "categories": bundle.categories,
         "text": _settings(bundle.text),
@@ -103,8 +103,7 @@ def read_bundle(data: bytes) -> Bundle:
         if "ngram.buckets" in tensors:
             buckets, idf = tensors.pop("ngram.buckets").numpy(), tensors.pop("ngram.idf").numpy()
             vectorizer = NgramVectorizer(ngram, buckets.astype(np.int32), idf.astype(np.float32))
-        parameters = {**document["hyperparameters"], "replicas": 1}
-        branches = [Branch(*branch) for branch in parameters["branches"]]
+        branches = [Branch(*branch) for branch in document["network"]["branches"]]
         trained = {
             branch.name: load_text_encoder(branch.source, text.max_tokens)
             if branch.modality == "text"
@@ -112,12 +111,11 @@ def read_bundle(data: bytes) -> Bundle:
             for branch in branches
             if branch.kind == "encoder"
         }
-        classifier = ProductClassifier(**parameters, encoders=trained)
-        state = {name.removeprefix("classifier."): tensor for name, tensor in tensors.items()}
-        classifier.load_state_dict(state)
+        network = ProductNetwork(**document["network"], encoders=trained)
+        network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()})
         pool = document["pool"]
         served = Served(
-            classifier.eval(),
+            network.eval(),
             vectorizer,
             Pool(
                 tuple(pool["branches"]),
@@ -166,8 +164,3 @@ def _settings(settings: Any) -> dict[str, Any]:
 
 def _tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(settings))
-    return plain

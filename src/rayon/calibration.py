@@ -47,7 +47,7 @@ def negative_log_likelihood(logits: Floats, labels: Ints) -> float:
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """Return the T in [0.05, 20] for which softmax(logits / T) has the best likelihood (Guo et al., arXiv 1706.04599)."""
+    """Return the T in [0.05, 20] for which softmax(logits / T) is likeliest (Guo et al., arXiv 1706.04599)."""
     if len(labels) == 0:
         return 1.0
     found = minimize_scalar(
@@ -76,7 +76,7 @@ def reliability(confidence: Floats, correct: Bools, bins: int = 15) -> list[Reli
 
 
 def expected_calibration_error(confidence: Floats, correct: Bools, bins: int = 15) -> float:
-    """Return the ECE in [0, 1]: the mean gap between confidence and accuracy over equally wide bins, weighted by size."""
+    """Return the ECE in [0, 1]: the gap between confidence and accuracy, averaged over equally wide bins by size."""
     total = sum(b.products * abs(b.confidence - b.accuracy) for b in reliability(confidence, correct, bins))
     return float(total / max(len(confidence), 1))
 

@@ -55,8 +55,8 @@ class Catalog:
     """Where the catalogue is and how to read it. Relative paths start at the project's root.
 
     `labels` names a second file that holds the category, row for row (Rakuten's Y file). `images` is the folder of the
-    photos; with None the image column holds absolute paths or, where `allow_urls`, http(s) addresses. `image_name` makes
-    a file name of any columns of the file, as in 'image_{imageid}_product_{productid}.jpg'.
+    photos; with None the image column holds absolute paths or, where `allow_urls`, http(s) addresses. `image_name`
+    makes a file name of any columns of the file, as in 'image_{imageid}_product_{productid}.jpg'.
     """
 
     products: str
@@ -104,7 +104,7 @@ class Split:
 
 @dataclass(frozen=True, config=_STRICT)
 class NgramBranch:
-    """Hashed word and character grams, tf-idf weighted. Grams found in fewer than `min_products` products are dropped."""
+    """Hashed word and character grams, tf-idf weighted. Grams of fewer than `min_products` products are dropped."""
 
     enabled: bool = True
     words: GramRange = (1, 2)
@@ -125,7 +125,7 @@ class TextBranch:
 
 @dataclass(frozen=True, config=_STRICT)
 class ImageBranch:
-    """Image encoders by source: bundled:<name>, torchvision:<name>, timm:<name>. `side` is what the encoder sees, in pixels."""
+    """Image encoders by source: bundled:<name>, torchvision:<name>, timm:<name>. Photos are `side` pixels wide."""
 
     encoders: tuple[str, ...] = ("bundled:efficientnet-lite0",)
     side: Annotated[int, Field(ge=32, le=1024)] = 224
@@ -146,7 +146,7 @@ class Branches:
 class Fusion:
     """How branches become one answer.
 
-    'decision' weighs the branches' log-probabilities by presence of text and photo; 'feature' reads all features at once.
+    'decision' weighs the branches' log-probabilities by presence of text and photo; 'feature' reads all at once.
     `folds` replicas of each head give every training product a prediction by a head that never saw it (0: the
     validation split is used instead, as it is where an encoder is trainable).
     """

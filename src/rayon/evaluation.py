@@ -64,7 +64,7 @@ def metrics(labels: Ints, predicted: Ints, classes: int, resamples: int = 1000, 
 
 
 def per_class(matrix: NDArray[np.integer], categories: tuple[str, ...]) -> pd.DataFrame:
-    """Return a row a category: category, support, predicted, precision, recall, f1; worst F1 first, unseen classes last."""
+    """Return a row a category: category, support, predicted, precision, recall, f1; worst F1 first, unseen last."""
     hits = np.diagonal(matrix).astype(float)
     support, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
     table = pd.DataFrame(
@@ -84,8 +84,8 @@ def per_class(matrix: NDArray[np.integer], categories: tuple[str, ...]) -> pd.Da
 def constant_predictor(labels: Ints, predicted: Ints) -> bool:
     """Say whether the predictions hardly depend on the product.
 
-    True where one class takes over 95% of the predictions although it holds under 90% of the labels, or where fewer than
-    half of the classes that occur are ever predicted rightly and macro-F1 is not twice that of always saying the
+    True where one class takes over 95% of the predictions although it holds under 90% of the labels, or where fewer
+    than half of the classes that occur are ever predicted rightly and macro-F1 is not twice that of always saying the
     commonest class.
     """
     if len(labels) == 0:

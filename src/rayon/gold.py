@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from rayon.bundle import Bundle
 from rayon.config import Config
 from rayon.data.dataset import Dataset
-from rayon.inputs import Encoded, make_inputs, texts_of
+from rayon.inputs import Encoded, make_inputs, split_rows, texts_of
 from rayon.models.baseline import baseline_probabilities
 from rayon.models.served import predict
 from rayon.report import Report, macro_f1_where, make_report
-from rayon.training import split_rows
 
 
 class GoldPredictions(NamedTuple):
@@ -44,14 +43,12 @@ def predict_gold(bundle: Bundle, dataset: Dataset, encoded: Encoded) -> GoldPred
     """Run a bundle on the gold set, as it is, without photos and without texts."""
     rows = gold_rows(dataset)
     frame = dataset.frame.iloc[rows]
-    classifier = bundle.served.classifier
-    trained = {b.name: classifier.encoder(b.name) for b in classifier.branches if b.kind == "encoder"}
-    inputs = make_inputs(
-        dataset, rows, classifier.branches, encoded, bundle.served.vectorizer, trained, bundle.image.side
-    )
+    network = bundle.served.network
+    trained = {b.name: network.encoder(b.name) for b in network.branches if b.kind == "encoder"}
+    inputs = make_inputs(dataset, rows, network.branches, encoded, bundle.served.vectorizer, trained, bundle.image.side)
     has_text, has_image = frame["has_text"].to_numpy(dtype=bool), frame["has_image"].to_numpy(dtype=bool)
     nothing = np.zeros_like(has_text)
-    modalities = {branch.modality for branch in classifier.branches}
+    modalities = {branch.modality for branch in network.branches}
     whole = predict(bundle.served, inputs, has_text, has_image)
     without_photo = predict(bundle.served, inputs, has_text, nothing) if "text" in modalities else None
     without_text = predict(bundle.served, inputs, nothing, has_image) if "image" in modalities else None

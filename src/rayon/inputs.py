@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayon.config import Config
-from rayon.data.datamodule import BranchInputs
+from rayon.data.batches import BranchInputs
 from rayon.data.dataset import Dataset
 from rayon.data.images import decode_square
 from rayon.data.text import product_text
-from rayon.models.classifier import Branch
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.encoding import encode_images, encode_texts
 from rayon.models.features import FeatureStore, features_for
+from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
 
 NGRAM = "ngram"
@@ -79,6 +79,17 @@ def candidate_branches(kind: str, config: Config) -> list[Branch]:
         mode = "encoder" if branches.image.trainable else "features"
         found += [Branch(source, mode, "image", 0, source) for source in branches.image.encoders]
     return found
+
+
+def split_rows(dataset: Dataset, folds: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to learn from and the rows to judge by; with folds both are all of train and validation."""
+    split, labelled = dataset.frame["split"], dataset.frame["label"] >= 0
+    train = np.flatnonzero((split == "train") & labelled)
+    validation = np.flatnonzero((split == "validation") & labelled)
+    if folds:
+        both = np.sort(np.concatenate([train, validation]))
+        return both, both
+    return train, validation
 
 
 def make_inputs(

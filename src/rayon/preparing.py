@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from rayon.registry import (
     read_keys,
     read_shard,
 )
+from rayon.tracking import Identity, TrackedRun
+from rayon.tracking import start as start_tracking
 
 
 class RayonError(MetaflowException):
@@ -70,8 +73,8 @@ def provide_catalog(config: Config, tell: Callable[[str], None]) -> None:
 def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[str, bytes], None]) -> DatasetVersion:
     """Return the dataset version to train on: that of `run_id`, else the latest, else one prepared here and now.
 
-    What is prepared here is stored shard by shard through `store(artifact name, bytes)` of the task `current`, and starts
-    from the last version prepared this way, so that only new rows are read again.
+    What is prepared here is stored shard by shard through `store(artifact name, bytes)` of the task `current`, and
+    starts from the last version prepared this way, so that only new rows are read again.
     """
     if run_id:
         return dataset_of(run_id)
@@ -91,7 +94,8 @@ def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[s
 
     manifest, rejects = prepare(config, last.manifest if last else None, read_keys, keep, progress_line("shards"))
     print(
-        f"dataset: {manifest.counts['kept']:,} products in {len(manifest.categories)} categories, {len(rejects):,} rejects"
+        f"dataset: {manifest.counts['kept']:,} products in {len(manifest.categories)} categories, "
+        f"{len(rejects):,} rejects"
     )
     current.run.add_tags([dataset_tag(config.name)])
     return DatasetVersion(manifest, f"{current.flow_name}/{current.run_id}")
@@ -137,3 +141,9 @@ def progress_line(what: str = "", seconds: float = 5.0) -> Callable[..., None]:
         print(f"{label}: {done:,} of {total:,} ({rate:,.0f} a second)", flush=True)
 
     return tell
+
+
+def track(config: Config, current: Any, job: str, tags: list[str]) -> TrackedRun:
+    """Start following the running task, `current`, in Weights & Biases, as the settings say."""
+    identity = Identity(current.flow_name, current.run_id, current.step_name, current.task_id, current.retry_count)
+    return start_tracking(config.tracking, identity, job, asdict(config), Path(config.cache), [config.name, *tags])

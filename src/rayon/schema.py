@@ -21,8 +21,8 @@ SPLITS = ("train", "validation", "test", "unseen")
 """Where a product goes: fitted on, tuned on, the gold set, and the stream kept aside for simulated traffic."""
 
 REJECT_COLUMNS = ("source", "row", PRODUCT_ID, "scope", "reason", "detail", "record")
-"""Columns of a rejects frame: file, 1-based data row in it, id as read, what was refused ('product', or 'photo' where the
-product is kept on its text), reason code, words, the whole row as JSON."""
+"""Columns of a rejects frame: file, 1-based data row in it, id as read, what was refused ('product', or 'photo' where
+the product is kept on its text), reason code, words, the whole row as JSON."""
 
 
 class Product(NamedTuple):

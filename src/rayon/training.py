@@ -23,12 +23,14 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from rayon.bundle import Bundle, Thresholds, dump_bundle
 from rayon.calibration import coverage_at, threshold_for
 from rayon.config import Config
-from rayon.data.datamodule import BranchInputs, Collator, ProductDataModule, Targets
+from rayon.data.batches import BranchInputs, Collator, Targets
+from rayon.data.datamodule import ProductDataModule
 from rayon.data.dataset import Dataset
-from rayon.inputs import Encoded, candidate_branches, make_inputs, texts_of
-from rayon.models.classifier import Branch, HeldOut, ProductClassifier, class_weights
+from rayon.inputs import Encoded, candidate_branches, make_inputs, split_rows, texts_of
+from rayon.models.classifier import HeldOut, ProductClassifier, class_weights
 from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.fusion import fit_pool, fuse
+from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.served import serve
 
@@ -67,8 +69,7 @@ def train_candidate(
     or `folds: 0`: heads learn from train and the validation split judges. The gold set is not touched here.
 
     Args:
-        folder: checkpoints are written to `<folder>/last.ckpt` every epoch; a training of the very same kind found there
-            is continued.
+        folder: checkpoints are written to `<folder>/last.ckpt` every epoch; the same training found there is continued.
         callbacks: further Lightning callbacks (progress).
         about: facts to put into the bundle.
 
@@ -109,7 +110,7 @@ def train_candidate(
         modality_dropout=config.fusion.modality_dropout,
         encoders=encoders,
     )
-    classifier.standardise(
+    classifier.network.standardise(
         {name: _moments(features, learn, targets, _modality(sized, name)) for name, features in inputs.features.items()}
     )
     module = ProductDataModule(
@@ -125,7 +126,7 @@ def train_candidate(
     probabilities = np.exp(log)
     correct = log.argmax(axis=1) == held.labels
     bundle = Bundle(
-        served=serve(classifier, vectorizer, pool),
+        served=serve(classifier.network, vectorizer, pool),
         categories=dataset.categories,
         text=config.branches.text,
         image=config.branches.image,
@@ -145,19 +146,8 @@ def train_candidate(
     return Trained(dump_bundle(bundle), judged, held.labels, probabilities.astype(np.float32), history.rows, resumed)
 
 
-def split_rows(dataset: Dataset, folds: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows to learn from and the rows to judge by; with folds both are all of train and validation."""
-    split, labelled = dataset.frame["split"], dataset.frame["label"] >= 0
-    train = np.flatnonzero((split == "train") & labelled)
-    validation = np.flatnonzero((split == "validation") & labelled)
-    if folds:
-        both = np.sort(np.concatenate([train, validation]))
-        return both, both
-    return train, validation
-
-
 def describe_reference(frame: pd.DataFrame, probabilities: NDArray[np.floating]) -> dict[str, Any]:
-    """Return what held-out products look like, as plain data: mix, predicted mix, confidences, lengths, what is missing."""
+    """Return what held-out products look like, as plain data: mix, predicted mix, confidences, lengths, gaps."""
     confidence = probabilities.max(axis=1)
     lengths = frame["designation"].str.len() + frame["description"].str.len()
     classes = probabilities.shape[1]
@@ -174,7 +164,7 @@ def describe_reference(frame: pd.DataFrame, probabilities: NDArray[np.floating])
 
 
 class _History(Callback):
-    """Keeps what Lightning logged, a row an epoch; part of the checkpoint, so that a continued training has all of it."""
+    """Keeps what Lightning logged, a row an epoch, in the checkpoint too: a continued training has all of it."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -215,7 +205,7 @@ def _fit(
         precision=config.trainer.precision,
         callbacks=[EarlyStopping("val_nll", patience=config.trainer.patience), best, *callbacks],
         logger=logger,
-        gradient_clip_val=1.0 if classifier.encoders else None,
+        gradient_clip_val=1.0 if classifier.network.encoders else None,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         enable_progress_bar=False,

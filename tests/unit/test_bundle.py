@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 
 from rayon.bundle import FORMAT, Bundle, BundleError, Thresholds, describe_bundle, dump_bundle, read_bundle
 from rayon.config import ImageBranch, NgramBranch, TextBranch
-from rayon.data.datamodule import BranchInputs
+from rayon.data.batches import BranchInputs
 from rayon.models.encoders import load_image_encoder
 from rayon.models.fusion import PRESENCES, Pool
 from rayon.models.served import Served, predict, serve
@@ -30,9 +30,8 @@ TINY = "timm:test_resnet@random"
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 
 
-def pool_of(classifier) -> Pool:
-    names = tuple(classifier.modalities)
-    kinds = tuple(classifier.modalities.values())
+def pool_of(network) -> Pool:
+    names, kinds = tuple(network.modalities), tuple(network.modalities.values())
     weights = {
         state: tuple(0.7 if state == "both" or kind in (state, "both") else 0.0 for kind in kinds)
         for state in PRESENCES
@@ -63,7 +62,9 @@ def make_bundle(make_toy, make_classifier, fit):
         toy = make_toy()
         classifier = make_classifier(toy, replicas=4, **more)
         fit(classifier, toy, 1)
-        return toy, bundle_of(serve(classifier, toy.vectorizer, pool_of(classifier)), toy.vectorizer.settings)
+        return toy, bundle_of(
+            serve(classifier.network, toy.vectorizer, pool_of(classifier.network)), toy.vectorizer.settings
+        )
 
     return make
 
@@ -79,7 +80,7 @@ def test_what_is_read_is_what_was_written(make_bundle, feature_fusion):
     restored = read_bundle(data)
     assert restored[1:] == bundle[1:]
     assert restored.served.pool == bundle.served.pool
-    assert not restored.served.classifier.training
+    assert not restored.served.network.training
     np.testing.assert_array_equal(
         restored.served.vectorizer.transform(toy.texts).toarray(), toy.inputs.grams["gram"].toarray()
     )
@@ -93,7 +94,7 @@ ANOTHER_PROCESS = """
 import sys, json
 import numpy as np
 from rayon.bundle import read_bundle
-from rayon.data.datamodule import BranchInputs
+from rayon.data.batches import BranchInputs
 from rayon.models.served import predict
 
 bundle = read_bundle(open(sys.argv[1], "rb").read())
@@ -102,7 +103,7 @@ texts = json.loads(open(sys.argv[3], encoding="utf-8").read())
 inputs = BranchInputs({"gram": bundle.served.vectorizer.transform(texts)}, {n: given[n] for n in ("text", "image")})
 found = predict(bundle.served, inputs, given["has_text"], given["has_image"])
 np.savez(sys.argv[4], log=found.log_probabilities, share=found.text_share)
-assert "metaflow" not in sys.modules
+assert not {"metaflow", "pytorch_lightning"} & set(sys.modules)
 """
 
 
@@ -133,7 +134,7 @@ def test_a_bundle_is_a_safetensors_file_and_no_pickle(make_bundle, tmp_path):
     with safe_open(tmp_path / "bundle.safetensors", "pt") as file:
         names = set(file.keys())
         document = json.loads(file.metadata()["rayon"])
-    assert {"ngram.buckets", "ngram.idf", "classifier.heads.gram.weight"} <= names
+    assert {"ngram.buckets", "ngram.idf", "network.heads.gram.weight"} <= names
     assert document == describe_bundle(data)
     assert document["categories"] == list(bundle.categories) and document["format"] == FORMAT
     with pytest.raises(ValueError):
@@ -143,8 +144,8 @@ def test_a_bundle_is_a_safetensors_file_and_no_pickle(make_bundle, tmp_path):
 def test_only_one_replica_travels(make_bundle):
     _, bundle = make_bundle()
     tensors = load_tensors(dump_bundle(bundle))
-    assert tensors["classifier.heads.text.first"].shape[0] == 1
-    assert tensors["classifier.heads.gram.weight"].shape[1] == 3
+    assert tensors["network.heads.text.first"].shape[0] == 1
+    assert tensors["network.heads.gram.weight"].shape[1] == 3
 
 
 def test_a_trained_encoder_travels_with_its_weights(make_classifier, make_toy):
@@ -163,9 +164,9 @@ def test_a_trained_encoder_travels_with_its_weights(make_classifier, make_toy):
         for name, buffer in encoder.named_buffers():
             if name.endswith("running_mean"):
                 buffer.add_(0.1)
-    classifier.heads["tuned"].second.data.normal_()
+    classifier.network.heads["tuned"].second.data.normal_()
     image = ImageBranch(encoders=(TINY,), side=32, trainable=True)
-    bundle = bundle_of(serve(classifier, None, pool_of(classifier)), NgramBranch(), image=image)
+    bundle = bundle_of(serve(classifier.network, None, pool_of(classifier.network)), NgramBranch(), image=image)
     restored = read_bundle(dump_bundle(bundle))
     photos = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
     inputs = BranchInputs(photos={"tuned": photos.__getitem__})
@@ -180,7 +181,7 @@ def test_a_trained_encoder_travels_with_its_weights(make_classifier, make_toy):
 def replace_encoder(bundle: Bundle) -> Bundle:
     """The same bundle with the encoder as it was before training."""
     other = read_bundle(dump_bundle(bundle))
-    other.served.classifier.encoder("tuned").load_state_dict(load_image_encoder(TINY, 32).state_dict())
+    other.served.network.encoder("tuned").load_state_dict(load_image_encoder(TINY, 32).state_dict())
     return other
 
 
@@ -242,7 +243,7 @@ def test_a_bundle_of_a_newer_version_is_refused(make_bundle):
 
 
 KEYS = (
-    "hyperparameters",
+    "network",
     "pool",
     "categories",
     "text",
@@ -286,7 +287,7 @@ def test_settings_out_of_bounds_are_damage(some_bundle):
 def test_tensors_that_do_not_fit_the_document_are_refused(some_bundle):
     tensors = load_tensors(some_bundle)
     metadata = {"rayon": json.dumps(describe_bundle(some_bundle))}
-    wrong = {**tensors, "classifier.heads.text.first": torch.zeros(1, 2, 3)}
+    wrong = {**tensors, "network.heads.text.first": torch.zeros(1, 2, 3)}
     for broken in (wrong, {name: x for name, x in tensors.items() if name != "ngram.idf"}):
         with pytest.raises(BundleError, match="damaged"):
             read_bundle(save_tensors(broken, metadata=metadata))
@@ -295,15 +296,16 @@ def test_tensors_that_do_not_fit_the_document_are_refused(some_bundle):
 @pytest.fixture(scope="module")
 def some_bundle() -> bytes:
     """The bytes of an untrained bundle with an n-gram and a text branch."""
-    from rayon.models.classifier import ProductClassifier
+    from rayon.models.network import ProductNetwork
     from rayon.models.ngrams import NgramVectorizer
 
     vectorizer = NgramVectorizer(replace(NgramBranch(), log2_buckets=12))
     vectorizer.fit(["une lampe", "une lampe rouge"])
-    classifier = ProductClassifier(
+    network = ProductNetwork(
         [["gram", "ngram", "text", vectorizer.columns, ""], ["text", "features", "text", 4, "bundled:some.text"]],
-        [1.0, 1.0, 1.0],
-        1,
-        {"hidden": 4},
+        classes=3,
+        replicas=1,
+        hidden=4,
+        dropout=0.0,
     )
-    return dump_bundle(bundle_of(serve(classifier, vectorizer, pool_of(classifier)), vectorizer.settings))
+    return dump_bundle(bundle_of(serve(network, vectorizer, pool_of(network)), vectorizer.settings))

@@ -71,7 +71,7 @@ def test_an_over_confident_model_errs_by_what_it_claims_too_much():
 def test_reliability_bins_hold_every_product_once():
     confidence = np.array([0.0, 0.1, 0.1000001, 0.5, 0.9, 1.0])
     bins = reliability(confidence, np.array([0, 0, 1, 1, 1, 1], dtype=bool), bins=10)
-    assert [(round(b.low, 6), round(b.high, 6), b.count) for b in bins] == [
+    assert [(round(b.low, 6), round(b.high, 6), b.products) for b in bins] == [
         (0.0, 0.1, 2),
         (0.1, 0.2, 1),
         (0.4, 0.5, 1),

@@ -97,8 +97,8 @@ def test_shares_that_leave_nothing_to_train_on_are_refused():
 
 
 def test_a_date_in_the_yaml_is_a_mistake_like_any_other():
-    with pytest.raises(ConfigError):
-        read_config("name: 2026-01-01\ncatalog: {products: p.csv}")
+    with pytest.raises(ConfigError, match=r"trainer\.seed.*2026-01-01"):
+        read_config("name: shop\ncatalog: {products: p.csv}\ntrainer: {seed: 2026-01-01}")
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b", "just words", "name: [unclosed"])

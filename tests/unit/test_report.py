@@ -38,7 +38,7 @@ def test_the_numbers_are_those_of_their_modules(predictions):
         "0.9": coverage_at(confidence, predicted == labels, 0.9),
         "0.95": pytest.approx(coverage_at(confidence, predicted == labels, 0.95)),
     }
-    assert sum(b.count for b in report.reliability) == 900
+    assert sum(b.products for b in report.reliability) == 900
     assert np.array(report.confusion).sum(axis=1).tolist() == [*np.bincount(labels), 0]
     assert report.per_class[-1]["category"] == "never"
     assert (report.without_photo, report.without_text, report.text_share) == (0.5, None, pytest.approx(0.75))

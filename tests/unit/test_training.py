@@ -22,10 +22,10 @@ from rayon.bundle import read_bundle
 from rayon.config import Config, parse_config
 from rayon.data.dataset import Dataset, open_dataset
 from rayon.data.preprocessing import build_shard, combine, plan_dataset
-from rayon.inputs import Encoded, encode_dataset, make_inputs
+from rayon.inputs import Encoded, encode_dataset, make_inputs, split_rows
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.served import Predicted, branch_logits, predict
-from rayon.training import Trained, split_rows, train_candidate
+from rayon.training import Trained, train_candidate
 
 NET = "timm:test_resnet@random"
 KINDS = {"lampes": (250, 220, 40), "livres": (120, 60, 30), "jouets": (40, 90, 220), "vases": (40, 200, 90)}
@@ -156,10 +156,10 @@ def train(load, tmp_path) -> Callable[..., tuple[Trained, Dataset, Encoded]]:
 def predict_rows(trained: Trained, dataset: Dataset, encoded: Encoded, rows: np.ndarray) -> Predicted:
     """What a fresh reading of the bundle says of some rows."""
     bundle = read_bundle(trained.bundle)
-    classifier = bundle.served.classifier
-    encoders = {b.name: classifier.encoder(b.name) for b in classifier.branches if b.kind == "encoder"}
+    network = bundle.served.network
+    encoders = {b.name: network.encoder(b.name) for b in network.branches if b.kind == "encoder"}
     inputs = make_inputs(
-        dataset, rows, classifier.branches, encoded, bundle.served.vectorizer, encoders, bundle.image.side
+        dataset, rows, network.branches, encoded, bundle.served.vectorizer, encoders, bundle.image.side
     )
     frame = dataset.frame.iloc[rows]
     return predict(bundle.served, inputs, frame["has_text"].to_numpy(bool), frame["has_image"].to_numpy(bool))
@@ -314,7 +314,7 @@ def test_with_folds_learnt_products_are_judged_by_somebody_else(make_config, loa
     # the pool, which knows that judges could only guess, is left out
     bundle = read_bundle(trained.bundle)
     inputs = make_inputs(
-        dataset, trained.rows, bundle.served.classifier.branches, encoded, bundle.served.vectorizer, {}, 32
+        dataset, trained.rows, bundle.served.network.branches, encoded, bundle.served.vectorizer, {}, 32
     )
     frame = dataset.frame.iloc[trained.rows]
     there = frame["has_text"].to_numpy(bool)
@@ -341,7 +341,7 @@ def test_encoders_trained_end_to_end_change_and_are_bundled(workers, make_config
     bundle = read_bundle(trained.bundle)
     assert bundle.encoder_keys == {} and bundle.text.trainable
     for source, original in ((bert, load_text_encoder(bert, 16)), (NET, load_image_encoder(NET, 32))):
-        moved = bundle.served.classifier.encoder(source).state_dict()
+        moved = bundle.served.network.encoder(source).state_dict()
         assert any((moved[name] - weight).abs().max() > 1e-3 for name, weight in original.named_parameters()), source
     served = predict_rows(trained, dataset, encoded, trained.rows)
     np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)

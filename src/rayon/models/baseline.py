@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 
 
 def make_baseline() -> Pipeline:
-    """Return the unfitted pipeline: word 1-2 and character 2-5 grams, class-balanced logistic regression with C = 10."""
+    """Return the unfitted pipeline: word 1-2 and character 2-5 grams, balanced logistic regression with C = 10."""
     shared = {"min_df": 2, "sublinear_tf": True, "strip_accents": "unicode", "dtype": np.float32}
     return make_pipeline(
         make_union(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import nn
 
@@ -30,6 +29,8 @@ def load_lite0(weights: Path) -> nn.Module:
 
     The package names its tensors otherwise but holds them in the same order.
     """
+    import timm  # takes seconds, and a feature store that lacks nothing never comes here
+
     model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     state = torch.load(weights, map_location="cpu", weights_only=True)
     names = [name for name in model.state_dict() if not name.endswith("num_batches_tracked")]

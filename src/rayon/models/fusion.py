@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from rayon.calibration import log_softmax
 
@@ -84,7 +85,7 @@ def fuse(
     has_text: NDArray[np.bool_],
     has_image: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the fused log-probabilities (N, C) and the text's share of the evidence for the best class (N,), in [0, 1].
+    """Return the fused log-probabilities (N, C) and the text's share of the best class's evidence, (N,) in [0, 1].
 
     A branch's evidence is its weight times how far its log-probability of the best class stands above its mean over
     classes; a share is taken over branches that speak for the class. Where no branch sees anything the answer is
@@ -138,5 +139,7 @@ def _fit_weights(
 
     start = np.concatenate([even, np.zeros(classes)])
     bounds = [(0.0, None)] * branches + [(None, None)] * classes
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    # the products are small: handing each to several BLAS threads costs twenty times what it computes
+    with threadpool_limits(limits=1, user_api="blas"):
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x
     return found[:branches], found[branches:]

@@ -48,7 +48,7 @@ class DenseHead(nn.Module):
 
     def keep_last(self) -> DenseHead:
         """Return the served head: this one's last replica alone."""
-        replicas, dim, hidden = self.first.shape
+        _, dim, hidden = self.first.shape
         served = DenseHead(dim, self.second.shape[2], 1, hidden, self.dropout)
         served.mean.copy_(self.mean)
         served.scale.copy_(self.scale)

@@ -6,25 +6,24 @@ where inputs come from.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rayon.data.datamodule import BranchInputs, Collator, Targets
-from rayon.models.classifier import JOINT, ProductClassifier
+from rayon.data.batches import Batch, BranchInputs, Collator, Targets
 from rayon.models.fusion import Pool, fuse
-from rayon.models.heads import DenseHead, NgramHead
+from rayon.models.network import JOINT, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
 
 _BATCH = 512
 
 
 class Served(NamedTuple):
-    """What answers: the classifier with one replica a head, the n-gram columns (None without that branch), the pool."""
+    """What answers: the network with one replica a head, the n-gram columns (None without that branch), the pool."""
 
-    classifier: ProductClassifier
+    network: ProductNetwork
     vectorizer: NgramVectorizer | None
     pool: Pool
 
@@ -36,33 +35,27 @@ class Predicted(NamedTuple):
     text_share: NDArray[np.float64]
 
 
-def serve(trained: ProductClassifier, vectorizer: NgramVectorizer | None, pool: Pool) -> Served:
+def serve(trained: ProductNetwork, vectorizer: NgramVectorizer | None, pool: Pool) -> Served:
     """Return what a training has made, less the replicas that only judged it."""
-    settings = dict(trained.hparams)
-    served = ProductClassifier(**{**settings, "replicas": 1}, encoders=None)
-    served.encoders = trained.encoders
-    for name, head in trained.heads.items():
-        served.heads[name] = cast(DenseHead | NgramHead, head).keep_last()
-    return Served(served.cpu().eval(), vectorizer, pool)
+    return Served(trained.keep_last().cpu().eval(), vectorizer, pool)
 
 
 @torch.inference_mode()
 def branch_logits(
     served: Served, inputs: BranchInputs, has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return each branch's logits, (N, C), on the classifier's device."""
+    """Return each branch's logits, (N, C), computed on the network's device."""
     count = len(has_text)
     unknown = np.full(count, -1, dtype=np.int64)
     collate = Collator(inputs, Targets(unknown, np.zeros(count, dtype=np.int64), has_text, has_image))
-    device = served.classifier.device
+    device = next(served.network.parameters()).device
     size = _BATCH if inputs.computed else 32
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in served.pool.branches}
     for start in range(0, count, size):
         batch = collate(range(start, min(start + size, count)))
-        moved = served.classifier.transfer_batch_to_device(batch, device, 0)
-        for name, logits in served.classifier(moved).items():
+        for name, logits in served.network(_moved(batch, device)).items():
             parts[name].append(logits[:, 0].float().cpu().numpy())
-    empty = np.zeros((0, served.classifier.classes), dtype=np.float32)
+    empty = np.zeros((0, served.network.classes), dtype=np.float32)
     return {name: np.concatenate([empty, *part]) for name, part in parts.items()}
 
 
@@ -78,6 +71,16 @@ def predict(
     if JOINT in served.pool.branches:
         share = _share_by_occlusion(served, inputs, has_text, has_image, log)
     return Predicted(log, share)
+
+
+def _moved(batch: Batch, device: torch.device) -> Batch:
+    inputs = {
+        name: {part: tensor.to(device) for part, tensor in given.items()}
+        if isinstance(given, dict)
+        else given.to(device)
+        for name, given in batch.inputs.items()
+    }
+    return Batch(inputs, *(column.to(device) for column in batch[1:]))
 
 
 def _share_by_occlusion(

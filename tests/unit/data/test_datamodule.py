@@ -1,8 +1,6 @@
-"""Batches: the right rows in the right order, the same ones for the same seed and epoch."""
+"""Loaders: every row once an epoch, in an order that the seed and the epoch alone decide."""
 
 from __future__ import annotations
-
-import pickle
 
 import numpy as np
 import pytest
@@ -11,7 +9,8 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from rayon.data.datamodule import Batch, BranchInputs, Collator, ProductDataModule, Targets, sparse_rows
+from rayon.data.batches import Batch, BranchInputs, Collator, Targets
+from rayon.data.datamodule import ProductDataModule
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 
@@ -55,34 +54,6 @@ def rows_in(batch: Batch) -> list[int]:
         assert torch.equal(batch.inputs["tokens"]["input_ids"][:, 0], rows)
         assert torch.equal(batch.inputs["pixels"][:, 0, 0, 0].long(), rows)
     return rows.tolist()
-
-
-def test_a_batch_holds_the_rows_asked_for_in_their_order(inputs, targets):
-    batch = Collator(inputs, targets)([5, 2, 30, 2])
-    assert rows_in(batch) == [5, 2, 30, 2]
-    assert batch.inputs["gram"].layout == torch.sparse_csr and batch.inputs["gram"].dtype == torch.float32
-    assert batch.inputs["vector"].dtype == torch.float32
-    assert batch.inputs["pixels"].shape == (4, 3, 4, 4) and batch.inputs["pixels"].dtype == torch.uint8
-    assert batch.labels.dtype == batch.folds.dtype == torch.int64 and batch.has_text.dtype == torch.bool
-
-
-def test_rows_of_half_precision_features_come_as_float32(targets):
-    features = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float16)
-    batch = Collator(BranchInputs(features={"f": features}), targets)([3, 1])
-    assert batch.inputs["f"].dtype == torch.float32
-    np.testing.assert_array_equal(batch.inputs["f"].numpy(), features[[3, 1]])
-
-
-def test_sparse_rows_are_the_matrix_rows():
-    matrix = sparse.random(20, 50, density=0.1, format="csr", dtype=np.float64, random_state=1)
-    rows = np.array([19, 0, 7, 7])
-    tensor = sparse_rows(matrix, rows)
-    np.testing.assert_allclose(tensor.to_dense().numpy(), matrix.toarray()[rows], rtol=1e-6)
-    assert sparse_rows(matrix, np.empty(0, dtype=int)).shape == (0, 50)
-
-
-def test_collators_travel_to_worker_processes(inputs, targets):
-    assert rows_in(pickle.loads(pickle.dumps(Collator(inputs, targets)))([4, 9])) == [4, 9]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from rayon.data.datamodule import BranchInputs, Collator, Targets
-from rayon.models.classifier import JOINT, ProductClassifier, class_weights
+from rayon.data.batches import BranchInputs, Collator
+from rayon.models.classifier import ProductClassifier, class_weights
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning"),
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_classifier(make_toy, make_classifier, fit)
     (one, log_one), (other, log_other), (third, _) = trained(1), trained(1), trained(2)
     assert log_one == log_other
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert not torch.equal(one["heads.text.first"], third["heads.text.first"])
+    assert not torch.equal(one["network.heads.text.first"], third["network.heads.text.first"])
 
 
 @pytest.mark.parametrize("feature_fusion", [False, True])
@@ -118,79 +118,14 @@ def test_a_checkpoint_is_plain_data(make_toy, make_classifier, fit, tmp_path, fe
             torch.testing.assert_close(restored(batch)[name], logits)
 
 
-def without(toy, text: float, image: float) -> Collator:
-    """A collator of products with neither text nor photo but these numbers in the features."""
-    features = {"text": np.full((4, 8), text, np.float32), "image": np.full((4, 6), image, np.float32)}
-    nothing = np.zeros(4, dtype=bool)
-    return Collator(
-        BranchInputs(grams={"gram": toy.inputs.grams["gram"][:4]}, features=features),
-        Targets(np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64), nothing, nothing),
-    )
-
-
-def test_feature_fusion_does_not_see_what_is_not_there(make_toy, make_classifier, fit):
-    toy = make_toy(spread=0.2, without_text=0.3, without_photo=0.3, folds=0)
-    classifier = make_classifier(toy, replicas=1, feature_fusion=True, modality_dropout=0.3)
-    trainer, _ = fit(classifier, toy, 10)
-    assert logged(trainer)["val_macro_f1"] > 0.9
-    classifier.eval()
-    rows = np.arange(4)
-    with torch.inference_mode():
-        torch.testing.assert_close(
-            classifier(without(toy, 1.0, 2.0)(rows))[JOINT], classifier(without(toy, -5.0, 9.0)(rows))[JOINT]
-        )
-        batch = Collator(toy.inputs, toy.targets)(np.arange(len(toy.texts)))
-        seen = classifier(batch)[JOINT]
-        changed = classifier(batch._replace(inputs={**batch.inputs, "image": batch.inputs["image"] + 3.0}))[JOINT]
-    moved = (seen - changed).abs().amax(dim=(1, 2)).numpy() > 1e-6
-    np.testing.assert_array_equal(moved, toy.targets.has_image)
-
-
-def test_a_missing_photo_is_told_from_an_average_one(make_toy, make_classifier, fit):
-    toy = make_toy(folds=0, without_text=0.0, without_photo=0.5)
-    classifier = make_classifier(toy, replicas=1, feature_fusion=True)
-    fit(classifier, toy, 3)
-    batch = Collator(toy.inputs, toy.targets)(np.flatnonzero(toy.targets.has_image))
-    average = batch._replace(
-        inputs={
-            **batch.inputs,
-            "image": torch.from_numpy(toy.inputs.features["image"].mean(axis=0)).expand(len(batch.labels), -1),
-        }
-    )
-    with torch.inference_mode():
-        classifier.eval()
-        with_average = classifier(average)[JOINT]
-        with_none = classifier(average._replace(has_image=torch.zeros_like(batch.has_image)))[JOINT]
-    assert (with_average - with_none).abs().max() > 1e-3
-
-
-def test_modality_dropout_never_takes_the_only_modality(make_toy, make_classifier):
-    toy = make_toy(400, folds=0, without_text=0.4, without_photo=0.4)
-    classifier = make_classifier(toy, "text", "image", replicas=1, feature_fusion=True, modality_dropout=0.9).train()
-    seen: list[torch.Tensor] = []
-    classifier.heads[JOINT].register_forward_pre_hook(lambda module, given: seen.append(given[0][:, -2:]))
-    batch = Collator(BranchInputs(features=toy.inputs.features), toy.targets)(np.arange(400))
-    torch.manual_seed(0)
-    classifier(batch)
-    flags = seen[0].numpy().astype(bool)
-    there = np.stack([toy.targets.has_text, toy.targets.has_image], axis=1)
-    assert (flags.sum(axis=1) >= 1).all() and (flags <= there).all()
-    both = there.all(axis=1)
-    assert (flags[~both] == there[~both]).all()
-    taken = (~flags[both]).mean(axis=0)
-    np.testing.assert_allclose(taken, [0.45, 0.45], atol=0.08)
-    classifier.eval()(batch)
-    np.testing.assert_array_equal(seen[1].numpy().astype(bool), there)
-
-
 def test_a_product_teaches_only_branches_that_see_it(make_toy, make_classifier):
     toy = make_toy(folds=0)
     classifier = make_classifier(toy, replicas=1)
     without_photo = np.flatnonzero(~toy.targets.has_image)
     classifier.training_step(Collator(toy.inputs, toy.targets)(without_photo), 0).backward()
-    assert classifier.heads["image"].second_bias.grad.abs().max() == 0.0
-    assert classifier.heads["text"].second_bias.grad.abs().max() > 0.0
-    assert classifier.heads["gram"].weight.grad.abs().max() > 0.0
+    assert classifier.network.heads["image"].second_bias.grad.abs().max() == 0.0
+    assert classifier.network.heads["text"].second_bias.grad.abs().max() > 0.0
+    assert classifier.network.heads["gram"].weight.grad.abs().max() > 0.0
 
 
 def test_rates_are_apart_and_none_is_forgotten(make_toy, make_classifier, fit):
@@ -209,11 +144,11 @@ def test_rates_are_apart_and_none_is_forgotten(make_toy, make_classifier, fit):
     groups = {id(parameter): group for group in trainer.optimizers[0].param_groups for parameter in group["params"]}
     assert len(groups) == len(list(classifier.parameters()))
     expected = {
-        "heads.gram.weight": (0.01, 0.0),
-        "heads.gram.bias": (0.001, 0.0),
-        "heads.text.first": (0.001, 0.1),
-        "heads.text.first_bias": (0.001, 0.0),
-        "encoders.tuned.weight": (0.0001, 0.1),
+        "network.heads.gram.weight": (0.01, 0.0),
+        "network.heads.gram.bias": (0.001, 0.0),
+        "network.heads.text.first": (0.001, 0.1),
+        "network.heads.text.first_bias": (0.001, 0.0),
+        "network.encoders.tuned.weight": (0.0001, 0.1),
     }
     for name, (rate, decay) in expected.items():
         group = groups[id(classifier.get_parameter(name))]

@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from rayon.data.datamodule import Collator, sparse_rows
+from rayon.data.batches import Collator, sparse_rows
 from rayon.models.heads import DenseHead, NgramHead
 
 
@@ -97,7 +97,7 @@ def gradients(classifier, batch) -> dict[str, torch.Tensor]:
     classifier.training_step(batch, 0).backward()
     by_replica = {}
     for name, parameter in classifier.named_parameters():
-        if name == "heads.gram.weight":
+        if name == "network.heads.gram.weight":
             by_replica[name] = parameter.grad.view(len(parameter), classifier.replicas, -1).transpose(0, 1).clone()
         else:
             by_replica[name] = parameter.grad.clone()

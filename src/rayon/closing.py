@@ -1,0 +1,34 @@
+"""The lines that end a flow: what was made, how good it is, where to look, what to run next.
+
+Knows the plain artifacts of a run and nothing heavier, so that a step that only prints costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def closing_lines(
+    report: Mapping[str, Any],
+    comparison: Sequence[Mapping[str, Any]],
+    selected: str,
+    dataset_run: str,
+    wandb: str,
+    current: Any,
+) -> list[str]:
+    """Return the five lines that end a run: what, how good, against what, where to look, what next."""
+    macro = report["metrics"]["macro_f1"]
+    others = [f"{row['name']} {row['macro_f1']['value']:.3f}" for row in comparison if row["name"] != selected]
+    coverage = ", ".join(
+        f"{share:.0%} at {float(target):.0%} precision" for target, share in report["coverage"].items()
+    )
+    return [
+        f"trained   {selected}, {len(report['categories'])} categories, on {dataset_run}",
+        f"gold set  macro-F1 {macro['value']:.3f} [{macro['low']:.3f}, {macro['high']:.3f}], ECE {report['ece']:.3f}, "
+        f"fileable without a human: {coverage}",
+        f"against   {', '.join(others) or 'nothing else'}",
+        f"look at   python flows/train_flow.py card view {current.run_id}/evaluate --id model | W&B: {wandb}",
+        "next      python flows/preprocess_flow.py run (a dataset version of its own), "
+        "--config experiment configs/catalog.yaml (your catalogue)",
+    ]

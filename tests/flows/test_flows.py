@@ -1,0 +1,215 @@
+"""The flows, run for real: a fresh machine, a dataset version, a kill, a catalogue that grows, mistakes of the user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from metaflow import Run, namespace
+
+from tests.flows.conftest import ROOT, Finished, Shop, finished
+
+MakeShop = Callable[[str], Shop]
+
+
+class Story(NamedTuple):
+    """What happened to one shop: trained alone, made a dataset version, was killed in training, and grew by 5%."""
+
+    shop: Shop
+    alone: Finished
+    preprocessed: Finished
+    killed: Finished
+    kills: int
+    grown: Finished
+    retrained: Finished
+
+
+def artifacts(flow: str, done: Finished) -> Any:
+    """The final artifacts of a run."""
+    namespace(None)
+    return Run(f"{flow}/{done.run_id}").data
+
+
+def task_artifacts(flow: str, done: Finished, step: str) -> list[Any]:
+    """The artifacts of every task of a step."""
+    namespace(None)
+    return [task.data for task in Run(f"{flow}/{done.run_id}")[step]]
+
+
+@pytest.fixture(scope="session")
+def story(make_shop: MakeShop) -> Story:
+    shop = make_shop("shop")
+    alone = shop.run("train")
+    preprocessed = shop.run("preprocess")
+    shop.change(candidates=["fusion"], trainer={"max_epochs": 60, "patience": 60})
+    killed, kills = run_and_kill_training(shop)
+    shop.change(catalog={"synthetic": {"rows": 252, "categories": 12, "seed": 1}}, trainer={"max_epochs": 2})
+    grown = shop.run("preprocess")
+    retrained = shop.run("train")
+    return Story(shop, alone, preprocessed, killed, kills, grown, retrained)
+
+
+def run_and_kill_training(shop: Shop) -> tuple[Finished, int]:
+    """Run TrainFlow and kill its training task, once, as soon as it has left a checkpoint."""
+    process = subprocess.Popen(
+        shop.command("train", "run"), cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    kills = 0
+    deadline = time.monotonic() + 300
+    while not kills and process.poll() is None and time.monotonic() < deadline:
+        if list((shop.folder / "cache" / "checkpoints").glob("*/fusion/last.ckpt")):
+            for pid in training_processes():
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+        time.sleep(0.02)
+    output, _ = process.communicate(timeout=300)
+    return finished(process.returncode, output), kills
+
+
+def training_processes() -> list[int]:
+    """The processes that run a task of TrainFlow's step train."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # it has just ended
+                continue
+            if b"step" in words and b"train" in words and any(word.endswith(b"train_flow.py") for word in words):
+                found.append(int(folder.name))
+    return found
+
+
+def test_a_fresh_machine_prepares_the_catalogue_itself_and_says_so(story):
+    assert story.alone.code == 0, story.alone.output
+    assert "no finished PreprocessFlow run of 'shop'" in story.alone.output
+    assert artifacts("TrainFlow", story.alone).dataset_run == f"TrainFlow/{story.alone.run_id}"
+
+
+def test_the_bundle_is_plain_bytes_that_predict_what_the_report_says(story):
+    from rayon.bundle import read_bundle
+
+    data = artifacts("TrainFlow", story.alone)
+    assert isinstance(data.bundle, bytes)
+    bundle = read_bundle(data.bundle)
+    assert bundle.about["run"] == f"TrainFlow/{story.alone.run_id}"
+    assert list(bundle.categories) == data.report["categories"]
+    right = (data.predictions["category"] == data.predictions["predicted"]).mean()
+    assert right == pytest.approx(data.report["metrics"]["accuracy"]["value"])
+
+
+def test_candidates_are_compared_and_the_baseline_is_never_selected(story):
+    data = artifacts("TrainFlow", story.alone)
+    assert [row["name"] for row in data.comparison] == ["tfidf", "fusion"]
+    assert data.selected == "fusion"
+    assert data.comparison[0]["validation_macro_f1"] is None
+
+
+def test_a_run_ends_with_five_lines_that_say_where_to_look(story):
+    printed = [line.split("] ", 1)[-1] for line in story.alone.output.splitlines() if f"[{story.alone.run_id}/end/" in line]
+    starts = [line.split()[0] for line in printed if line.split()]
+    assert [word for word in starts if word in ("trained", "gold", "against", "look", "next")] == [
+        "trained",
+        "gold",
+        "against",
+        "look",
+        "next",
+    ]
+
+
+def test_the_cards_are_there_and_name_what_they_show(story):
+    from metaflow.cards import get_cards
+
+    namespace(None)
+    model = get_cards(Run(f"TrainFlow/{story.alone.run_id}")["evaluate"].task, id="model")[0].get()
+    assert "macro-F1" in model and len(model) < 3_000_000
+    live = get_cards(Run(f"TrainFlow/{story.alone.run_id}")["train"].task, id="train")
+    assert any("is trained" in card.get() for card in live)
+    dataset = get_cards(Run(f"PreprocessFlow/{story.preprocessed.run_id}")["end"].task, id="dataset")[0].get()
+    assert len(dataset) < 3_000_000
+
+
+def test_wandb_runs_are_kept_offline_under_the_run_of_the_flow(story):
+    folders = [path.name for path in (story.shop.folder / "cache" / "wandb").glob("offline-run-*")]
+    assert any(f"TrainFlow-{story.alone.run_id}-evaluate" in name for name in folders)
+    assert any(f"TrainFlow-{story.alone.run_id}-train" in name for name in folders)
+
+
+def test_training_takes_the_latest_dataset_version(story):
+    assert story.preprocessed.code == 0, story.preprocessed.output
+    data = artifacts("TrainFlow", story.killed)
+    assert data.dataset_run == f"PreprocessFlow/{story.preprocessed.run_id}"
+
+
+def test_a_second_run_encodes_nothing_again(story):
+    first = artifacts("TrainFlow", story.alone).encoded
+    assert all(count > 200 for count in first.values()), first
+    assert set(artifacts("TrainFlow", story.killed).encoded.values()) == {0}
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint(story):
+    assert story.kills >= 1, "the training was over before it could be killed"
+    assert story.killed.code == 0, story.killed.output
+    (task,) = task_artifacts("TrainFlow", story.killed, "train")
+    assert task.result["resumed_from_epoch"] > 0
+    assert [row["epoch"] for row in task.result["history"]] == list(range(60))
+    assert not list((story.shop.folder / "cache" / "checkpoints").glob("*/fusion/*"))
+
+
+def test_new_rows_add_a_shard_and_leave_the_others_and_the_gold_set_alone(story):
+    from rayon.data.shards import Manifest
+
+    before = Manifest.from_json(artifacts("PreprocessFlow", story.preprocessed).manifest)
+    after = Manifest.from_json(artifacts("PreprocessFlow", story.grown).manifest)
+    assert after.counts["kept"] - before.counts["kept"] == pytest.approx(12, abs=2)
+    assert [ref.locator for ref in after.shards[: len(before.shards)]] == [ref.locator for ref in before.shards]
+    gold = [set(artifacts("TrainFlow", done).predictions["product_id"]) for done in (story.alone, story.retrained)]
+    assert gold[0] <= gold[1]
+
+
+def test_new_rows_are_all_that_is_encoded(story):
+    assert story.retrained.code == 0, story.retrained.output
+    counts = artifacts("TrainFlow", story.retrained).encoded
+    assert all(0 < count <= 12 for count in counts.values()), counts
+
+
+def test_rows_in_are_products_and_rejects(story):
+    data = artifacts("PreprocessFlow", story.grown)
+    rejected = (data.rejects["scope"] == "product").sum()
+    assert data.profile["read"] == 252 == data.profile["kept"] + rejected
+
+
+def test_a_catalogue_without_a_column_is_one_sentence_and_no_traceback(make_shop):
+    shop = make_shop("broken")
+    (shop.folder / "raw").mkdir()
+    (shop.folder / "raw" / "products.csv").write_text("product_id,titre,description,category,image\n1,a,b,c,\n")
+    shop.change(catalog={"synthetic": None})
+    done = shop.run("preprocess")
+    assert done.code != 0
+    assert "there is no column 'designation'" in done.output and "products.csv" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_a_misspelt_setting_stops_the_flow_before_any_task(make_shop):
+    shop = make_shop("misspelt")
+    shop.change(trainer={"max_epoch": 3})
+    done = shop.run("train")
+    assert done.code != 0 and done.run_id == ""
+    assert "did you mean 'max_epochs'?" in done.output and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("flow", ["preprocess", "train"])
+def test_show_reads_as_a_table_of_contents(make_shop, flow):
+    shop = make_shop(f"contents-{flow}")
+    shown = subprocess.run(shop.command(flow, "show"), cwd=ROOT, capture_output=True, text=True, timeout=60)
+    text = shown.stdout + shown.stderr
+    steps = [line.split()[1] for line in text.splitlines() if line.startswith("Step ")]
+    numbered = [line.split(". ")[1].split(":")[0] for line in text.splitlines() if line[:1].isdigit() and ". " in line]
+    assert steps == numbered and len(steps) >= 4
+    assert "?" * 3 not in text
