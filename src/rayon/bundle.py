@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from rayon.config import ImageBranch, NgramBranch, TextBranch
-from rayon.models.encoders import load_image_encoder, load_text_encoder
+from rayon.models.encoders import EncoderError, load_image_encoder, load_text_encoder
 from rayon.models.fusion import Pool
 from rayon.models.network import Branch, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
@@ -125,19 +125,21 @@ def read_bundle(data: bytes) -> Bundle:
             ),
         )
         thresholds = tuple(Thresholds(**threshold) for threshold in document["thresholds"])
-    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        return Bundle(
+            served,
+            tuple(document["categories"]),
+            text,
+            image,
+            ngram,
+            document["encoder_keys"],
+            thresholds,
+            document["reference"],
+            document["about"],
+        )
+    except EncoderError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise BundleError(f"the bundle is damaged ({error}): take the artifact again, or train anew.") from error
-    return Bundle(
-        served,
-        tuple(document["categories"]),
-        text,
-        image,
-        ngram,
-        document["encoder_keys"],
-        thresholds,
-        document["reference"],
-        document["about"],
-    )
 
 
 def describe_bundle(data: bytes) -> dict[str, Any]:

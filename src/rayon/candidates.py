@@ -66,10 +66,14 @@ def _quieten() -> None:
 
 
 def _checkpoint_folder(name: str, config: Config, current: Any) -> Path:
-    """The folder of a candidate's checkpoints; a resumed run takes over those of the run it resumes."""
+    """The folder of a candidate's checkpoints; a resumed run goes on in that of the run it resumes.
+
+    It is linked and not copied: Lightning forgets the best epoch so far when checkpoints lie elsewhere.
+    """
     root = Path(config.cache) / "checkpoints"
     folder = root / f"{current.flow_name}-{current.run_id}" / name
     origin = root / f"{current.flow_name}-{current.origin_run_id}" / name
     if current.origin_run_id and origin.is_dir() and not folder.exists():
-        shutil.copytree(origin, folder)
-    return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.symlink_to(origin.resolve(), target_is_directory=True)
+    return folder.resolve()

@@ -104,7 +104,7 @@ class Split:
 
 @dataclass(frozen=True, config=_STRICT)
 class NgramBranch:
-    """Hashed word and character grams, tf-idf weighted. Grams of fewer than `min_products` products are dropped."""
+    """Hashed, tf-idf weighted word and character grams of title and description, if in `min_products` or more."""
 
     enabled: bool = True
     words: GramRange = (1, 2)
@@ -160,15 +160,16 @@ class Fusion:
 class Trainer:
     """How Lightning trains. Learning rates are apart for heads on features, n-gram weights and trainable encoders.
 
-    `hidden` is the width of a head; `class_balance` weighs the loss from by product (0) to by class (1).
+    `hidden` is the width of a head; `class_balance` weighs the loss from by product (0) to by class (1). The n-gram
+    rate is that of plain momentum, the others are Adam's.
     """
 
     seed: NonNegative = 0
-    max_epochs: Positive = 15
+    max_epochs: Positive = 20
     batch_size: Positive = 128
     hidden: Positive = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2.0e-3
-    ngram_learning_rate: Annotated[float, Field(gt=0)] = 3.0e-2
+    ngram_learning_rate: Annotated[float, Field(gt=0)] = 10.0
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 2.0e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1.0e-2
     dropout: Fraction = 0.3
@@ -246,7 +247,8 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
         ConfigError: every unknown key (with the nearest known one), wrong type and value out of bounds, one a line.
     """
     try:
-        return _ADAPTER.validate_json(json.dumps(dict(settings)), strict=True)
+        # a YAML date is no JSON: as text it is judged like any other value
+        return _ADAPTER.validate_json(json.dumps(dict(settings), default=str), strict=True)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors(include_url=False)]
         raise ConfigError("the configuration has mistakes:\n" + "\n".join(f"  - {line}" for line in lines)) from None

@@ -111,8 +111,9 @@ def suspects(labels: Ints, probabilities: Floats, count: int) -> pd.DataFrame:
     """
     classes = probabilities.shape[1]
     own = probabilities[np.arange(len(labels)), labels]
-    sizes = np.maximum(np.bincount(labels, minlength=classes), 1)
-    usual = np.bincount(labels, weights=own, minlength=classes) / sizes
+    sizes = np.bincount(labels, minlength=classes)
+    # a class that no product carries has no usual probability and is never suggested
+    usual = np.where(sizes, np.bincount(labels, weights=own, minlength=classes) / np.maximum(sizes, 1), np.inf)
     others = np.where(probabilities >= usual, probabilities, 0.0)
     others[np.arange(len(labels)), labels] = 0.0
     suggested = others.argmax(axis=1)

@@ -118,7 +118,7 @@ def train_candidate(
     )
     history = _History()
     key = _training_key(kind, dataset, config)
-    resumed = _fit(classifier, module, config, folder, key, [*callbacks, history], logger)
+    resumed = _fit(classifier, module, config, folder, key, history, callbacks, logger)
 
     held = _judge(classifier, module, config)
     pool = fit_pool(classifier.modalities, held.logits, held.labels, held.has_text, held.has_image)
@@ -186,24 +186,33 @@ def _fit(
     config: Config,
     folder: Path,
     key: str,
-    callbacks: list[Callback],
+    history: _History,
+    callbacks: Sequence[Callback],
     logger: Any,
 ) -> int:
     """Fit, going on from a checkpoint of the same training; keep the best epoch. Return the epoch it went on from."""
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / "training.json"
     last = folder / CHECKPOINT
-    if not (mark.exists() and json.loads(mark.read_text())["key"] == key):
+    known = json.loads(mark.read_text()) if mark.exists() else {}
+    if known.get("key") != key:
         for stale in folder.glob("*.ckpt"):
             stale.unlink()
-        mark.write_text(json.dumps({"key": key}))
-    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", save_last=True, enable_version_counter=False)
+        known = {"key": key}
+        _write(mark, known)
+    if "history" in known:  # it was finished
+        history.rows = known["history"]
+        _load_best(classifier, folder)
+        return len(history.rows)
+    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", enable_version_counter=False)
+    # a checkpoint of its own: `save_last` saves only in epochs that are the best so far
+    latest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, enable_version_counter=False)
     trainer = pl.Trainer(
         max_epochs=config.trainer.max_epochs,
         accelerator=config.trainer.accelerator,
         devices=1,
         precision=config.trainer.precision,
-        callbacks=[EarlyStopping("val_nll", patience=config.trainer.patience), best, *callbacks],
+        callbacks=[EarlyStopping("val_nll", patience=config.trainer.patience), best, latest, *callbacks, history],
         logger=logger,
         gradient_clip_val=1.0 if classifier.network.encoders else None,
         num_sanity_val_steps=0,
@@ -216,9 +225,20 @@ def _fit(
     if last.exists():
         resumed = int(torch.load(last, weights_only=True, map_location="cpu")["epoch"]) + 1
     trainer.fit(classifier, module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
-    classifier.load_state_dict(state)
+    _load_best(classifier, folder)
+    _write(mark, {"key": key, "history": history.rows})
     return resumed
+
+
+def _write(mark: Path, content: dict[str, Any]) -> None:
+    """Put the mark there whole or not at all, whenever the process is killed."""
+    temporary = mark.with_suffix(".part")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(mark)
+
+
+def _load_best(classifier: ProductClassifier, folder: Path) -> None:
+    classifier.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"])
 
 
 def _judge(classifier: ProductClassifier, module: ProductDataModule, config: Config) -> HeldOut:

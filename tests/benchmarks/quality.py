@@ -4,7 +4,7 @@
     python tests/benchmarks/quality.py configs/catalog.yaml --seeds 3
 
 Prints a Markdown table: the mean over split seeds, and what fusion gains over the tf-idf baseline on the same splits.
-A catalogue whose file is not there is skipped. Beside the candidates it measures two other fusions of the same features:
+A catalogue that is not there is skipped. Beside the candidates it measures two other fusions of the same features:
 the plain average of the branches' log-probabilities and, on request, feature-level fusion.
 """
 

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from metaflow import Run, namespace
-
-from tests.flows.conftest import ROOT, Finished, Shop, finished
+from support_flows import ROOT, Finished, Shop, finished
 
 MakeShop = Callable[[str], Shop]
 
@@ -112,7 +111,8 @@ def test_candidates_are_compared_and_the_baseline_is_never_selected(story):
 
 
 def test_a_run_ends_with_five_lines_that_say_where_to_look(story):
-    printed = [line.split("] ", 1)[-1] for line in story.alone.output.splitlines() if f"[{story.alone.run_id}/end/" in line]
+    lines = [line for line in story.alone.output.splitlines() if f"[{story.alone.run_id}/end/" in line]
+    printed = [line.split("] ", 1)[-1] for line in lines]
     starts = [line.split()[0] for line in printed if line.split()]
     assert [word for word in starts if word in ("trained", "gold", "against", "look", "next")] == [
         "trained",

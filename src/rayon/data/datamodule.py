@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
@@ -39,19 +38,18 @@ class ProductDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled training batches; the order depends on the seed and the epoch alone."""
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        return self._loader(self.train_rows, self.batch_size, generator)
+        # shuffled here, not by the loader: a training that goes on starts to iterate twice
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.train_rows)
+        return self._loader(order, self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return held-out batches in order."""
-        return self._loader(self.held_out_rows, 4 * self.batch_size if self.workers == 0 else self.batch_size, None)
+        return self._loader(self.held_out_rows, 4 * self.batch_size if self.workers == 0 else self.batch_size)
 
-    def _loader(self, rows: NDArray[np.int64], batch_size: int, generator: torch.Generator | None) -> DataLoader[Batch]:
+    def _loader(self, rows: NDArray[np.int64], batch_size: int) -> DataLoader[Batch]:
         return DataLoader(
             rows.tolist(),
             batch_size=batch_size,
-            shuffle=generator is not None,
-            generator=generator,
             collate_fn=self.collator,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,

@@ -31,13 +31,27 @@ def baseline_probabilities(
 ) -> NDArray[np.float64]:
     """Fit the baseline on texts with labels and return its probabilities, (len(unseen), classes), for other texts.
 
-    A class without a training product gets probability 0. With a single class everything belongs to it.
+    A class without a training product gets probability 0. With a single class everything belongs to it; where no two
+    texts share a word (products may be photos alone) the classes' frequencies answer.
     """
     probabilities = np.zeros((len(unseen), classes))
-    known = np.unique(labels)
-    if len(known) == 1:
-        probabilities[:, known] = 1.0
+    known, counts = np.unique(labels, return_counts=True)
+    if len(known) == 1 or not _share_words(texts):
+        probabilities[:, known] = counts / counts.sum()
+        return probabilities
+    if not unseen:
         return probabilities
     fitted = make_baseline().fit(list(texts), labels)
     probabilities[:, fitted[-1].classes_] = fitted.predict_proba(list(unseen))
     return probabilities
+
+
+def _share_words(texts: Sequence[str]) -> bool:
+    words = TfidfVectorizer(strip_accents="unicode").build_analyzer()
+    seen: set[str] = set()
+    for text in texts:
+        found = set(words(text))
+        if found & seen:
+            return True
+        seen |= found
+    return False

@@ -21,6 +21,7 @@ PRESENCES = ("both", "text", "image")
 
 _RIDGE = 1e-3
 _BIAS_RIDGE = 1e-3
+_ENOUGH_ALONE = 50
 
 
 class Pool(NamedTuple):
@@ -69,6 +70,10 @@ def fit_pool(
     classes = next(iter(logits.values())).shape[1]
     for state in PRESENCES:
         rows = {"both": has_text & has_image, "text": has_text, "image": has_image}[state]
+        alone = rows & (has_text != has_image)
+        if state != "both" and "both" in kinds and alone.sum() >= _ENOUGH_ALONE:
+            # what a branch that reads the two at once says with a photo is not what it says without
+            rows = alone
         seeing = [i for i, kind in enumerate(kinds) if state == "both" or kind in ("both", state)]
         found, shift = np.zeros(len(names)), np.zeros(classes)
         if seeing:
@@ -104,7 +109,10 @@ def fuse(
     evidence = [np.clip(weights[:, i] * (log[rows, best] - log.mean(axis=1)), 0, None) for i, log in enumerate(logs)]
     text = _summed([e for e, kind in zip(evidence, pool.modalities, strict=True) if kind == "text"], len(best))
     total = _summed(evidence, len(best))
-    share = np.divide(text, total, out=np.full(len(best), 0.5), where=total > 0)
+    # where the bias alone decides, no branch speaks: each then counts for what it weighs
+    heard = weights[:, [kind == "text" for kind in pool.modalities]].sum(axis=1)
+    silent = np.divide(heard, weights.sum(axis=1), out=np.full(len(best), 0.5), where=weights.sum(axis=1) > 0)
+    share = np.divide(text, total, out=silent, where=total > 0)
     return log_softmax(mixed), share
 
 

@@ -72,7 +72,9 @@ class NgramHead(nn.Module):
 
     def forward(self, grams: Tensor) -> Tensor:
         """Return the replicas' logits, (N, R, C), of weighted grams, sparse CSR (N, V)."""
-        sums: Tensor = torch.sparse.mm(grams, self.weight)
+        # sparse products are not to be had in bfloat16 on a CPU
+        with torch.autocast(grams.device.type, enabled=False):
+            sums: Tensor = torch.sparse.mm(grams, self.weight)
         return sums.view(-1, self.replicas, self.classes) + self.bias
 
     def keep_last(self) -> NgramHead:

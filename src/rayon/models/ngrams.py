@@ -7,6 +7,7 @@ bundle can hold it as tensors.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,11 @@ _CHUNK = 4096
 class NgramVectorizer:
     """Turns texts into rows of weighted gram columns.
 
-    Grams are hashed into 2**log2_buckets buckets, words in the lower half and characters in the upper, so that no
-    vocabulary is held; only the buckets met in `min_products` training texts or more become columns. Weights are
-    (1 + log count) x idf, scaled to length 1 for words and characters apart, then to length 1 together, which lets
-    neither side drown the other.
+    A text's first line, the title, and the rest of it, the description, are told apart: the same word says more in a
+    title. Grams are hashed into 2**log2_buckets buckets, a quarter each for the title's words and characters and for
+    the description's, so that no vocabulary is held; only the buckets met in `min_products` training texts or more
+    become columns. Weights are (1 + log count) x idf, scaled to length 1 within each quarter, then to length 1
+    together, so that no quarter drowns another.
     """
 
     def __init__(
@@ -51,25 +53,29 @@ class NgramVectorizer:
         """Return the texts' rows, (N, V) float32; a text without a known gram has an empty one."""
         return self._weigh(self._counts(texts))
 
+    @property
+    def _quarter(self) -> int:
+        return int(2 ** (self.settings.log2_buckets - 2))
+
     def _counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        half = 2 ** (self.settings.log2_buckets - 1)
-        shared = {"n_features": half, "alternate_sign": False, "norm": None, "strip_accents": "unicode"}
-        words = HashingVectorizer(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b", **shared)
-        characters = HashingVectorizer(analyzer="char_wb", ngram_range=self.settings.characters, **shared)
-        rows = [
-            sparse.hstack([words.transform(chunk), characters.transform(chunk)], format="csr", dtype=np.float32)
-            for chunk in _chunks(texts)
+        shared = {"n_features": self._quarter, "alternate_sign": False, "norm": None, "strip_accents": "unicode"}
+        analyzers = [
+            HashingVectorizer(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b", **shared),
+            HashingVectorizer(analyzer="char_wb", ngram_range=self.settings.characters, **shared),
         ]
-        if not rows:
-            return sparse.csr_matrix((0, 2 * half), dtype=np.float32)
+        rows = [sparse.csr_matrix((0, 4 * self._quarter), dtype=np.float32)]
+        for chunk in _chunks(texts):
+            halves = [text.partition("\n") for text in chunk]
+            fields = [[half[0] for half in halves], [half[2] for half in halves]]
+            parts = [analyzer.transform(field) for field in fields for analyzer in analyzers]
+            rows.append(sparse.hstack(parts, format="csr", dtype=np.float32))
         return sparse.vstack(rows, format="csr")
 
     def _weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
-        half = 2 ** (self.settings.log2_buckets - 1)
-        border = int(np.searchsorted(self.buckets, half))
+        edges = np.searchsorted(self.buckets, self._quarter * np.arange(5))
         known = counts[:, self.buckets].tocsr()
         known.data = (1 + np.log(known.data)) * self.idf[known.indices]
-        parts = [_unit_rows(known[:, :border]), _unit_rows(known[:, border:])]
+        parts = [_unit_rows(known[:, start:end]) for start, end in pairwise(edges)]
         return _unit_rows(sparse.hstack(parts, format="csr")).astype(np.float32)
 
 

@@ -39,10 +39,18 @@ def test_rows_have_length_one_and_are_empty_where_nothing_is_known():
 
 def test_words_and_characters_weigh_the_same():
     vectorizer = fitted()
-    words = vectorizer.buckets < 2**15
+    words = vectorizer.buckets < 2 ** (vectorizer.settings.log2_buckets - 2)
     assert 0 < words.sum() < len(words)
     rows = vectorizer.transform(["lampe de poche"]).toarray()[0]
     assert np.linalg.norm(rows[words]) == pytest.approx(np.linalg.norm(rows[~words]), abs=1e-6)
+
+
+def test_a_word_in_the_title_is_not_the_word_in_the_description():
+    vectorizer = fitted(["lampe\nrouge", "lampe\nrouge", "rouge\nlampe", "rouge\nlampe"])
+    title, other = vectorizer.transform(["lampe\nrouge", "rouge\nlampe"]).toarray()
+    assert title @ other == 0.0
+    (alone,) = vectorizer.transform(["lampe"]).toarray()
+    assert alone @ title == pytest.approx(2**-0.5, abs=1e-6)
 
 
 def test_case_and_accents_do_not_matter():
