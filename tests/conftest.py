@@ -22,7 +22,6 @@ os.environ.update(
         "WANDB_SILENT": "true",
         "METAFLOW_PYLINT": "0",
         "METAFLOW_DATASTORE_SYSROOT_LOCAL": _RUNS.name,
-        "METAFLOW_CARD_LOCALROOT": os.path.join(_RUNS.name, "cards"),
     }
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")

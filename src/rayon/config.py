@@ -117,7 +117,7 @@ class NgramBranch:
 class TextBranch:
     """Text encoders by source: bundled:<name>, hf:<id or folder>. `max_tokens` cuts the text each one reads."""
 
-    encoders: tuple[str, ...] = ("bundled:multilingual-e5-small",)
+    encoders: tuple[str, ...] = ("bundled:multilingual-e5-small", "bundled:use-multilingual")
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 64
     trainable: bool = False
     batch_size: Positive = 32

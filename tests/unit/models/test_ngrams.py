@@ -46,10 +46,10 @@ def test_words_and_characters_weigh_the_same():
 
 
 def test_a_word_in_the_title_is_not_the_word_in_the_description():
-    vectorizer = fitted(["lampe\nrouge", "lampe\nrouge", "rouge\nlampe", "rouge\nlampe"])
-    title, other = vectorizer.transform(["lampe\nrouge", "rouge\nlampe"]).toarray()
+    vectorizer = fitted(["sofa\nindex", "sofa\nindex", "index\nsofa", "index\nsofa"])
+    title, other = vectorizer.transform(["sofa\nindex", "index\nsofa"]).toarray()
     assert title @ other == 0.0
-    (alone,) = vectorizer.transform(["lampe"]).toarray()
+    (alone,) = vectorizer.transform(["sofa"]).toarray()
     assert alone @ title == pytest.approx(2**-0.5, abs=1e-6)
 
 
