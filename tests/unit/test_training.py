@@ -306,9 +306,14 @@ def test_without_folds_the_validation_split_judges(make_config, train):
 
 def test_with_folds_learnt_products_are_judged_by_somebody_else(make_config, load, tmp_path):
     """Labels are dealt out at random: who has seen them knows them, who has not can only guess."""
-    config = make_config(trainer={"max_epochs": 12, "ngram_learning_rate": 1.0, "patience": 50, "class_balance": 0.0})
+    config = make_config(
+        trainer={"max_epochs": 12, "ngram_learning_rate": 50.0, "patience": 50, "class_balance": 0.0},
+        branches={"ngram": {"log2_buckets": 18, "min_products": 1}},
+    )
     dataset, encoded = load(config)
     dataset.frame["label"] = np.random.default_rng(0).integers(0, 4, len(dataset)).astype(np.int16)
+    # a number in each title, so that there is something to know a product by
+    dataset.frame["designation"] += [f" n{row}x{row}" for row in range(len(dataset))]
     trained = train_candidate("text", dataset, encoded, config, tmp_path)
     assert (trained.probabilities.argmax(axis=1) == trained.labels).mean() < 0.4
     # the pool, which knows that judges could only guess, is left out
