@@ -18,6 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from rayon.calibration import Tempering
 from rayon.config import ImageBranch, NgramBranch, TextBranch
 from rayon.models.encoders import EncoderError, load_image_encoder, load_text_encoder
 from rayon.models.fusion import Pool
@@ -25,8 +26,9 @@ from rayon.models.network import Branch, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.served import Served
 
-FORMAT = 1
-"""Raised when a bundle of this version can no longer be read by the code of the one before."""
+FORMAT = 2
+"""Raised when a bundle of this version can no longer be read by the code of the one before. 1 had no tempering; a
+bundle of an earlier format is served as it was."""
 
 _HEADER = "rayon"
 
@@ -74,7 +76,10 @@ def dump_bundle(bundle: Bundle) -> bytes:
     document = {
         "format": FORMAT,
         "network": served.network.options,
-        "pool": served.pool._asdict(),
+        "pool": {
+            **served.pool._asdict(),
+            "tempering": {state: list(tempering) for state, tempering in served.pool.tempering.items()},
+        },
         "categories": bundle.categories,
         "text": _settings(bundle.text),
         "image": _settings(bundle.image),
@@ -122,6 +127,7 @@ def read_bundle(data: bytes) -> Bundle:
                 tuple(pool["modalities"]),
                 {state: tuple(weights) for state, weights in pool["weights"].items()},
                 {state: tuple(bias) for state, bias in pool["bias"].items()},
+                {state: Tempering(*values) for state, values in pool.get("tempering", {}).items()},
             ),
         )
         thresholds = tuple(Thresholds(**threshold) for threshold in document["thresholds"])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -46,16 +46,55 @@ def negative_log_likelihood(logits: Floats, labels: Ints) -> float:
     return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
 
 
-def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """Return the T in [0.05, 20] for which softmax(logits / T) is likeliest (Guo et al., arXiv 1706.04599)."""
+class Tempering(NamedTuple):
+    """How sure scores may be: p = (1 - share) softmax(scale s) + share softmax(softness scale s).
+
+    `scale` > 0 is an inverse temperature. The second, softer softmax is the doubt that stays where scores are far
+    apart: with wrong labels among the products no score makes a prediction certain, and one temperature then says too
+    little of the sure ones or too much of the others. The order of the classes is that of the scores.
+    """
+
+    scale: float = 1.0
+    share: float = 0.0
+    softness: float = 1.0
+
+
+def temper(scores: Floats, tempering: Tempering) -> NDArray[np.float64]:
+    """Return the log-probabilities (N, C) that tempered (N, C) scores stand for."""
+    sharp = log_softmax(tempering.scale * scores)
+    if tempering.share == 0.0:
+        return sharp
+    soft = log_softmax(tempering.scale * tempering.softness * scores)
+    mixed: NDArray[np.float64] = np.logaddexp(np.log1p(-tempering.share) + sharp, np.log(tempering.share) + soft)
+    return mixed
+
+
+def fit_tempering(scores: Floats, labels: Ints) -> Tempering:
+    """Return the tempering under which `labels` are likeliest: scale in [0.05, 20], share in [0, 0.5], softness in
+    [0, 1]. With softness 1 it is temperature scaling (Guo et al., arXiv 1706.04599).
+    """
     if len(labels) == 0:
-        return 1.0
-    found = minimize_scalar(
-        lambda log_t: negative_log_likelihood(logits / np.exp(log_t), labels),
-        bounds=(np.log(0.05), np.log(20.0)),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
+        return Tempering()
+    rows = np.arange(len(labels))
+    own = scores[rows, labels]
+
+    def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scale, share, softness = point
+        sharp, soft = np.exp(log_softmax(scale * scores)), np.exp(log_softmax(scale * softness * scores))
+        likelihood = np.maximum((1 - share) * sharp[rows, labels] + share * soft[rows, labels], 1e-300)
+        from_sharp = (1 - share) * sharp[rows, labels] / likelihood
+        from_soft = share * soft[rows, labels] / likelihood
+        above_sharp, above_soft = own - (sharp * scores).sum(axis=1), own - (soft * scores).sum(axis=1)
+        gradient = (
+            from_sharp * above_sharp + from_soft * softness * above_soft,
+            (soft[rows, labels] - sharp[rows, labels]) / likelihood,
+            from_soft * scale * above_soft,
+        )
+        return float(-np.log(likelihood).mean()), -np.array([part.mean() for part in gradient])
+
+    bounds = [(0.05, 20.0), (0.0, 0.5), (0.0, 1.0)]
+    found = minimize(objective, np.array([1.0, 0.05, 0.5]), jac=True, method="L-BFGS-B", bounds=bounds)
+    return Tempering(*map(float, found.x))
 
 
 def reliability(confidence: Floats, correct: Bools, bins: int = 15) -> list[ReliabilityBin]:

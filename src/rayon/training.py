@@ -29,7 +29,7 @@ from rayon.data.dataset import Dataset
 from rayon.inputs import Encoded, candidate_branches, make_inputs, split_rows, texts_of
 from rayon.models.classifier import HeldOut, ProductClassifier, class_weights
 from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
-from rayon.models.fusion import fit_pool, fuse
+from rayon.models.fusion import fit_pool, fuse, temper_pool
 from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.served import serve
@@ -122,6 +122,7 @@ def train_candidate(
 
     held = _judge(classifier, module, config)
     pool = fit_pool(classifier.modalities, held.logits, held.labels, held.has_text, held.has_image)
+    pool = temper_pool(pool, held.logits, held.labels, held.has_text, held.has_image)
     log, _ = fuse(pool, held.logits, held.has_text, held.has_image)
     probabilities = np.exp(log)
     correct = log.argmax(axis=1) == held.labels

@@ -48,8 +48,17 @@ class Shop:
 
     def run(self, flow: str, *arguments: str) -> Finished:
         """Run a flow to its end, from a folder that is not the project's."""
+        return self.execute(self.command(flow, "run", *arguments))
+
+    def resume(self, flow: str, origin: Finished) -> Finished:
+        """Resume a run that failed; it keeps the settings it began with."""
+        file = str(ROOT / "flows" / f"{flow}_flow.py")
+        return self.execute([sys.executable, file, "resume", "--origin-run-id", origin.run_id])
+
+    def execute(self, command: list[str]) -> Finished:
+        """Run a command of a flow to its end, from a folder that is not the project's."""
         done = subprocess.run(
-            self.command(flow, "run", *arguments),
+            command,
             cwd=self.folder,
             env={**os.environ, "METAFLOW_RUN_MAX_WORKERS": "2"},
             capture_output=True,

@@ -20,13 +20,17 @@ MakeShop = Callable[[str], Shop]
 
 
 class Story(NamedTuple):
-    """What happened to one shop: trained alone, made a dataset version, was killed in training, and grew by 5%."""
+    """What happened to one shop: trained alone, made a dataset version, was killed in training, once and then in every
+    attempt, was resumed, and grew by 5%.
+    """
 
     shop: Shop
     alone: Finished
     preprocessed: Finished
     killed: Finished
     kills: int
+    failed: Finished
+    resumed: Finished
     grown: Finished
     retrained: Finished
 
@@ -49,28 +53,34 @@ def story(make_shop: MakeShop) -> Story:
     alone = shop.run("train")
     preprocessed = shop.run("preprocess")
     shop.change(candidates=["fusion"], trainer={"max_epochs": 60, "patience": 60})
-    killed, kills = run_and_kill_training(shop)
+    killed, kills = run_and_kill_training(shop, 1)
+    shop.change(trainer={"seed": 1})
+    failed, _ = run_and_kill_training(shop, 3)
+    resumed = shop.resume("train", failed)
     shop.change(catalog={"synthetic": {"rows": 252, "categories": 12, "seed": 1}}, trainer={"max_epochs": 2})
     grown = shop.run("preprocess")
     retrained = shop.run("train")
-    return Story(shop, alone, preprocessed, killed, kills, grown, retrained)
+    return Story(shop, alone, preprocessed, killed, kills, failed, resumed, grown, retrained)
 
 
-def run_and_kill_training(shop: Shop) -> tuple[Finished, int]:
-    """Run TrainFlow and kill its training task, once, as soon as it has left a checkpoint."""
+def run_and_kill_training(shop: Shop, attempts: int) -> tuple[Finished, int]:
+    """Run TrainFlow and kill its training task in so many attempts, each as soon as it has left a new checkpoint."""
     process = subprocess.Popen(
         shop.command("train", "run"), cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    kills = 0
+    killed: set[int] = set()
+    last = 0.0
     deadline = time.monotonic() + 300
-    while not kills and process.poll() is None and time.monotonic() < deadline:
-        if list((shop.folder / "cache" / "checkpoints").glob("*/fusion/last.ckpt")):
-            for pid in training_processes():
+    while len(killed) < attempts and process.poll() is None and time.monotonic() < deadline:
+        written = [file.stat().st_mtime for file in (shop.folder / "cache" / "checkpoints").glob("*/fusion/last.ckpt")]
+        if max(written, default=0.0) > last:
+            for pid in set(training_processes()) - killed:
                 os.kill(pid, signal.SIGKILL)
-                kills += 1
+                killed.add(pid)
+                last = max(written)
         time.sleep(0.02)
     output, _ = process.communicate(timeout=300)
-    return finished(process.returncode, output), kills
+    return finished(process.returncode, output), len(killed)
 
 
 def training_processes() -> list[int]:
@@ -169,6 +179,15 @@ def test_a_killed_training_goes_on_from_its_checkpoint(story):
     assert task.result["resumed_from_epoch"] > 0
     assert [row["epoch"] for row in task.result["history"]] == list(range(60))
     assert not list((story.shop.folder / "cache" / "checkpoints").glob("*/fusion/*"))
+
+
+def test_a_run_whose_every_attempt_was_killed_is_resumed_from_its_checkpoint(story):
+    assert story.failed.code != 0, story.failed.output
+    assert story.resumed.code == 0, story.resumed.output
+    (task,) = task_artifacts("TrainFlow", story.resumed, "train")
+    assert task.result["resumed_from_epoch"] > 0
+    assert [row["epoch"] for row in task.result["history"]] == list(range(60))
+    assert artifacts("TrainFlow", story.resumed).bundle != artifacts("TrainFlow", story.killed).bundle
 
 
 def test_new_rows_add_a_shard_and_leave_the_others_and_the_gold_set_alone(story):

@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from rayon.bundle import FORMAT, Bundle, BundleError, Thresholds, describe_bundle, dump_bundle, read_bundle
+from rayon.calibration import Tempering
 from rayon.config import ImageBranch, NgramBranch, TextBranch
 from rayon.data.batches import BranchInputs
 from rayon.models.encoders import load_image_encoder
@@ -36,7 +37,8 @@ def pool_of(network) -> Pool:
         state: tuple(0.7 if state == "both" or kind in (state, "both") else 0.0 for kind in kinds)
         for state in PRESENCES
     }
-    return Pool(names, kinds, weights, {state: (0.1, -0.2, 1 / 3) for state in PRESENCES})
+    tempering = {"both": Tempering(1.2, 0.1, 0.4), "image": Tempering(0.9, 1 / 3, 0.0)}
+    return Pool(names, kinds, weights, {state: (0.1, -0.2, 1 / 3) for state in PRESENCES}, tempering)
 
 
 def bundle_of(served: Served, ngram: NgramBranch, **more) -> Bundle:
@@ -232,6 +234,19 @@ def changed(data: bytes, change) -> bytes:
     document = describe_bundle(data)
     change(document)
     return save_tensors(load_tensors(data), metadata={"rayon": json.dumps(document)})
+
+
+def test_a_bundle_of_the_format_before_is_served_as_it_was(make_bundle):
+    toy, bundle = make_bundle()
+    plain = bundle.served.pool._replace(tempering={})
+
+    def age(document) -> None:
+        document["format"] = 1
+        del document["pool"]["tempering"]
+
+    older = read_bundle(changed(dump_bundle(bundle), age))
+    expected = predictions(bundle._replace(served=bundle.served._replace(pool=plain)), toy)
+    np.testing.assert_allclose(predictions(older, toy).log_probabilities, expected.log_probabilities, atol=1e-6)
 
 
 def test_a_bundle_of_a_newer_version_is_refused(make_bundle):

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax as scipy_log_softmax
 
 from rayon.calibration import (
+    Tempering,
     coverage_at,
     expected_calibration_error,
-    fit_temperature,
+    fit_tempering,
     log_softmax,
     negative_log_likelihood,
     reliability,
     risk_coverage,
+    temper,
     threshold_for,
 )
 
@@ -39,18 +41,41 @@ def test_a_guess_costs_the_log_of_the_number_of_classes():
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5, 8.0])
-def test_a_known_temperature_is_found_again(temperature):
+def test_honest_scores_get_their_temperature_back(temperature):
     rng = np.random.default_rng(1)
     logits = rng.normal(scale=2.0, size=(6000, 6))
-    found = fit_temperature(logits * temperature, drawn(rng, logits))
-    assert found == pytest.approx(temperature, rel=0.06)
+    labels = drawn(rng, logits)
+    tempered = temper(logits * temperature, fit_tempering(logits * temperature, labels))
+    assert negative_log_likelihood(tempered, labels) <= negative_log_likelihood(logits, labels)
+    np.testing.assert_allclose(np.exp(tempered), np.exp(log_softmax(logits)), atol=0.05)
 
 
-def test_temperature_stays_within_its_bounds():
-    logits = np.eye(3)[np.arange(30) % 3]
-    assert fit_temperature(logits, np.arange(30) % 3) == pytest.approx(0.05, rel=0.01)
-    assert fit_temperature(20 * logits, (np.arange(30) + 1) % 3) == pytest.approx(20.0, rel=0.01)
-    assert fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int)) == 1.0
+def test_a_known_share_of_doubt_is_found_again():
+    rng = np.random.default_rng(2)
+    logits = 12.0 * np.eye(5)[rng.integers(0, 5, 20_000)] + rng.normal(size=(20_000, 5))
+    sure = drawn(rng, logits)
+    labels = np.where(rng.random(20_000) < 0.2, rng.integers(0, 5, 20_000), sure)
+    found = fit_tempering(logits, labels)
+    assert found.share * (1 - 1 / 5) == pytest.approx(0.2 * (1 - 1 / 5), rel=0.1)
+    assert found.softness < 0.1
+
+
+@given(st.integers(0, 1000), st.integers(1, 40), st.floats(0.1, 50.0))
+def test_tempering_stays_within_its_bounds_and_keeps_the_order(seed, rows, spread):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(scale=spread, size=(rows, 4))
+    found = fit_tempering(scores, rng.integers(0, 4, rows))
+    assert 0.05 <= found.scale <= 20.0 and 0.0 <= found.share <= 0.5 and 0.0 <= found.softness <= 1.0
+    tempered = temper(scores, found)
+    np.testing.assert_allclose(np.exp(tempered).sum(axis=1), 1.0)
+    best = tempered[np.arange(rows), scores.argmax(axis=1)]
+    np.testing.assert_allclose(best, tempered.max(axis=1), atol=1e-12)
+
+
+def test_nothing_to_learn_from_leaves_scores_as_they_are():
+    assert fit_tempering(np.empty((0, 3)), np.empty(0, dtype=int)) == Tempering()
+    scores = np.random.default_rng(3).normal(size=(5, 3))
+    np.testing.assert_array_equal(temper(scores, Tempering()), log_softmax(scores))
 
 
 def test_honest_probabilities_have_hardly_an_error():

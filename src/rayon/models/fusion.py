@@ -7,6 +7,7 @@ with a photo alone is weighed apart: a missing modality is left out, never repla
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
-from rayon.calibration import log_softmax
+from rayon.calibration import Tempering, fit_tempering, log_softmax, temper
 
 PRESENCES = ("both", "text", "image")
 """What a product may have to look at. 'neither' is refused before it gets here."""
@@ -30,13 +31,15 @@ class Pool(NamedTuple):
     `branches` and `modalities` are parallel, `weights[presence]` likewise; a modality is 'text', 'image' or 'both' (a
     branch that reads the two at once), and a branch that cannot see weighs 0. Weights carry the calibration too: they
     need not sum to one, and a pool of one branch is that branch's temperature. `bias[presence]` (C,) gives back the
-    class frequencies that a class-balanced loss took away.
+    class frequencies that a class-balanced loss took away. `tempering[presence]` says how sure the whole may be; a
+    presence that is not in it is left as it is.
     """
 
     branches: tuple[str, ...]
     modalities: tuple[str, ...]
     weights: dict[str, tuple[float, ...]]
     bias: dict[str, tuple[float, ...]]
+    tempering: Mapping[str, Tempering] = MappingProxyType({})
 
 
 def presence(has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -69,11 +72,7 @@ def fit_pool(
     bias: dict[str, tuple[float, ...]] = {}
     classes = next(iter(logits.values())).shape[1]
     for state in PRESENCES:
-        rows = {"both": has_text & has_image, "text": has_text, "image": has_image}[state]
-        alone = rows & (has_text != has_image)
-        if state != "both" and "both" in kinds and alone.sum() >= _ENOUGH_ALONE:
-            # what a branch that reads the two at once says with a photo is not what it says without
-            rows = alone
+        rows = _examples(state, kinds, has_text, has_image)
         seeing = [i for i, kind in enumerate(kinds) if state == "both" or kind in ("both", state)]
         found, shift = np.zeros(len(names)), np.zeros(classes)
         if seeing:
@@ -82,6 +81,26 @@ def fit_pool(
         weights[state] = tuple(map(float, found))
         bias[state] = tuple(map(float, shift))
     return Pool(names, kinds, weights, bias)
+
+
+def temper_pool(
+    pool: Pool,
+    logits: Mapping[str, NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    has_text: NDArray[np.bool_],
+    has_image: NDArray[np.bool_],
+) -> Pool:
+    """Return the pool with its tempering, fitted for each presence to what it says of the same held-out products."""
+    found: dict[str, Tempering] = {}
+    for state in PRESENCES:
+        rows = _examples(state, pool.modalities, has_text, has_image)
+        if any(pool.weights[state]) and rows.any():
+            mixed = np.full((int(rows.sum()), len(pool.bias[state])), pool.bias[state])
+            for name, weight in zip(pool.branches, pool.weights[state], strict=True):
+                if weight:
+                    mixed += weight * log_softmax(logits[name][rows])
+            found[state] = fit_tempering(mixed, labels[rows])
+    return pool._replace(tempering=found)
 
 
 def fuse(
@@ -113,7 +132,21 @@ def fuse(
     heard = weights[:, [kind == "text" for kind in pool.modalities]].sum(axis=1)
     silent = np.divide(heard, weights.sum(axis=1), out=np.full(len(best), 0.5), where=weights.sum(axis=1) > 0)
     share = np.divide(text, total, out=silent, where=total > 0)
-    return log_softmax(mixed), share
+    log = log_softmax(mixed)
+    for number, name in enumerate(PRESENCES):
+        if name in pool.tempering:
+            log[state == number] = temper(mixed[state == number], pool.tempering[name])
+    return log, share
+
+
+def _examples(
+    state: str, modalities: Sequence[str], has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Say which products teach what to do in a presence, (N,)."""
+    rows = {"both": has_text & has_image, "text": has_text, "image": has_image}[state]
+    alone: NDArray[np.bool_] = rows & (has_text != has_image)
+    # what a branch that reads the two at once says with a photo is not what it says without
+    return alone if state != "both" and "both" in modalities and alone.sum() >= _ENOUGH_ALONE else rows
 
 
 def _summed(parts: Sequence[NDArray[np.float64]], rows: int) -> NDArray[np.float64]:

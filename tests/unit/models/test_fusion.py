@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
-from rayon.calibration import fit_temperature, log_softmax, negative_log_likelihood
-from rayon.models.fusion import PRESENCES, Pool, fit_pool, fuse, presence
+from rayon.calibration import Tempering, expected_calibration_error, log_softmax, negative_log_likelihood
+from rayon.models.fusion import PRESENCES, Pool, fit_pool, fuse, presence, temper_pool
 
 RIDGE = 1e-3
 """The most, in nats, that pulling towards equal weights may cost."""
@@ -24,6 +24,12 @@ def problem(seed: int, strengths: dict[str, float], rows: int = 400, classes: in
         for name, strength in strengths.items()
     }
     return labels, logits
+
+
+def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The one temperature under which the labels are likeliest."""
+    cost = lambda log_t: negative_log_likelihood(logits / np.exp(log_t), labels)  # noqa: E731
+    return float(np.exp(minimize_scalar(cost, bounds=(-3.0, 3.0), method="bounded").x))
 
 
 def there(rows: int) -> np.ndarray:
@@ -97,7 +103,7 @@ def test_one_branch_is_calibrated_by_its_temperature():
     labels = (np.exp(log_softmax(honest)).cumsum(axis=1) > rng.random((6000, 1))).argmax(axis=1)
     logits = {"a": honest * 3.0}
     pool = fit_pool({"a": "text"}, logits, labels, there(6000), there(6000))
-    assert pool.weights["text"][0] == pytest.approx(1 / fit_temperature(logits["a"], labels), rel=0.02)
+    assert pool.weights["text"][0] == pytest.approx(1 / temperature(logits["a"], labels), rel=0.02)
     assert np.abs(pool.bias["text"]).max() < 0.1
 
 
@@ -162,7 +168,7 @@ def test_products_with_both_teach_what_to_do_when_one_is_missing():
     labels, logits = problem(7, {"t": 3.0, "i": 0.5}, 2000)
     pool = fit_pool({"t": "text", "i": "image"}, logits, labels, there(2000), there(2000))
     fused, _ = fuse(pool, logits, ~there(2000), there(2000))
-    calibrated = negative_log_likelihood(logits["i"] / fit_temperature(logits["i"], labels), labels)
+    calibrated = negative_log_likelihood(logits["i"] / temperature(logits["i"], labels), labels)
     assert negative_log_likelihood(fused, labels) <= calibrated + RIDGE
 
 
@@ -179,7 +185,7 @@ def test_a_joint_branch_is_calibrated_without_photo_on_products_that_have_none()
     fused, _ = fuse(pool, logits, there(rows), has_image)
     alone = ~has_image
     best = negative_log_likelihood(
-        logits["joint"][alone] / fit_temperature(logits["joint"][alone], labels[alone]), labels[alone]
+        logits["joint"][alone] / temperature(logits["joint"][alone], labels[alone]), labels[alone]
     )
     assert negative_log_likelihood(fused[alone], labels[alone]) <= best + 0.01
 
@@ -215,6 +221,36 @@ def test_the_share_says_who_spoke_for_the_answer():
     fused, share = fuse(pool, logits, there(4), there(4))
     assert fused.argmax(axis=1).tolist() == [0, 1, 0, 2]
     np.testing.assert_allclose(share, [1.0, 0.0, 0.5, 0.0], atol=1e-9)
+
+
+def test_tempering_learns_what_wrong_labels_leave_certain():
+    """With a tenth of the labels drawn at random no prediction is sure, and no weight can say so."""
+    labels, logits = problem(9, {"t": 6.0, "i": 2.0}, 6000)
+    rng = np.random.default_rng(9)
+    noisy = np.where(rng.random(6000) < 0.1, rng.integers(0, 4, 6000), labels)
+    half, rest = slice(0, 3000), slice(3000, 6000)
+    part = {name: values[half] for name, values in logits.items()}
+    pool = fit_pool({"t": "text", "i": "image"}, part, noisy[half], there(3000), there(3000))
+    tempered = temper_pool(pool, part, noisy[half], there(3000), there(3000))
+    assert set(tempered.tempering) == set(PRESENCES)
+    unseen = {name: values[rest] for name, values in logits.items()}
+    errors, costs, answers = [], [], []
+    for each in (pool, tempered):
+        fused, _ = fuse(each, unseen, there(3000), there(3000))
+        np.testing.assert_allclose(np.exp(fused).sum(axis=1), 1.0)
+        answers.append(fused.argmax(axis=1))
+        errors.append(expected_calibration_error(np.exp(fused.max(axis=1)), answers[-1] == noisy[rest]))
+        costs.append(negative_log_likelihood(fused, noisy[rest]))
+    np.testing.assert_array_equal(*answers)
+    assert costs[1] < costs[0] - 0.01 and errors[1] < errors[0]
+
+
+def test_a_presence_that_taught_nothing_is_not_tempered():
+    labels, logits = problem(10, {"t": 2.0}, 200)
+    pool = fit_pool({"t": "text"}, logits, labels, there(200), ~there(200))
+    tempered = temper_pool(pool, logits, labels, there(200), ~there(200))
+    assert set(tempered.tempering) == {"text"}
+    assert isinstance(tempered.tempering["text"], Tempering)
 
 
 def test_presence():
