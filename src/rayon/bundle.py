@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from rayon.calibration import Tempering
-from rayon.config import ImageBranch, NgramBranch, TextBranch
+from rayon.config import ImageBranch, NgramBranch, Preprocess, TextBranch
 from rayon.models.encoders import EncoderError, load_image_encoder, load_text_encoder
 from rayon.models.fusion import Pool
 from rayon.models.network import Branch, ProductNetwork
@@ -27,8 +27,8 @@ from rayon.models.ngrams import NgramVectorizer
 from rayon.models.served import Served
 
 FORMAT = 2
-"""Raised when a bundle of this version can no longer be read by the code of the one before. 1 had no tempering; a
-bundle of an earlier format is served as it was."""
+"""Raised when a bundle of this version can no longer be read by the code of the one before. 1 had neither tempering
+nor preprocess; a bundle of that format is served without the one and with the defaults of the other."""
 
 _HEADER = "rayon"
 
@@ -50,7 +50,8 @@ class Thresholds(NamedTuple):
 class Bundle(NamedTuple):
     """A classifier with all that is needed to use it and to know where it comes from.
 
-    `categories` names the labels. `text`, `image` and `ngram` say how a product becomes inputs. `encoder_keys` holds,
+    `categories` names the labels. `preprocess` says how a product is cleaned and its photo shrunk before anything looks
+    at it; `text`, `image` and `ngram` say how it then becomes inputs. `encoder_keys` holds,
     by source, the identity of the frozen encoders it was trained on. `thresholds` are sorted by precision.
     `reference` describes the training products; `about` holds plain facts (dataset fingerprint, run, candidate, date).
     """
@@ -64,6 +65,7 @@ class Bundle(NamedTuple):
     thresholds: tuple[Thresholds, ...]
     reference: dict[str, Any]
     about: dict[str, Any]
+    preprocess: Preprocess = Preprocess()
 
 
 def dump_bundle(bundle: Bundle) -> bytes:
@@ -88,6 +90,7 @@ def dump_bundle(bundle: Bundle) -> bytes:
         "thresholds": [threshold._asdict() for threshold in bundle.thresholds],
         "reference": bundle.reference,
         "about": bundle.about,
+        "preprocess": _settings(bundle.preprocess),
     }
     contiguous: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return bytes(save_tensors(contiguous, metadata={_HEADER: json.dumps(document, ensure_ascii=False)}))
@@ -141,6 +144,7 @@ def read_bundle(data: bytes) -> Bundle:
             thresholds,
             document["reference"],
             document["about"],
+            Preprocess(**document.get("preprocess", {})),
         )
     except EncoderError:
         raise

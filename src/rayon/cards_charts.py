@@ -84,6 +84,44 @@ def bars(
     ])  # fmt: skip
 
 
+def two_shares(shares: Mapping[str, tuple[float, float]], names: tuple[str, str]) -> Spec:
+    """Draw two shares, in [0, 1], of each category side by side, in the order given: what is and what was."""
+    rows = [
+        {"category": category, "which": which, "share": share}
+        for category, both in shares.items()
+        for which, share in zip(names, both, strict=True)
+    ]
+    encoding = {
+        "x": _field("share", "quantitative", title="share of the products", axis=_PERCENT),
+        "y": _field("category", "nominal", title=None, sort=None),
+        "yOffset": _field("which", "nominal", sort=list(names)),
+        "color": {"field": "which", "type": "nominal", "scale": {"domain": list(names), "range": [BLUE, GREY]}},
+        "tooltip": [_field("category", "nominal"), _field("which", "nominal", title="where"),
+                    _field("share", "quantitative", format=".1%")],
+    }  # fmt: skip
+    return _chart(rows, _STEP * len(rows), [{"mark": {"type": "bar", "cornerRadiusEnd": 2}, "encoding": encoding}])
+
+
+def histogram(counts: Sequence[int], threshold: float) -> Spec:
+    """Draw products by confidence, `counts` in equally wide bins over [0, 1], with the threshold of what is filed."""
+    width = 1.0 / len(counts)
+    rows = [
+        {"low": place * width, "high": (place + 1) * width, "products": count} for place, count in enumerate(counts)
+    ]
+    x = _field("low", "quantitative", title="confidence", scale={"domain": [0, 1]}, axis=_PERCENT)
+    y = _field("products", "quantitative", title="products")
+    tooltip = [
+        _field("low", "quantitative", title="from", format=".0%"),
+        _field("products", "quantitative", format=","),
+    ]
+    bar = {"x": x, "x2": {"field": "high"}, "y": y, "tooltip": tooltip, "color": {"value": BLUE}}
+    layers: list[Spec] = [{"mark": {"type": "bar", "binSpacing": 1}, "encoding": bar}]
+    if threshold <= 1.0:
+        mark = {"type": "rule", "color": GREEN, "strokeWidth": 2, "strokeDash": [5, 3]}
+        layers.append({"mark": mark, "encoding": {"x": {"datum": threshold, "type": "quantitative"}}})
+    return _chart(rows, 180, layers)
+
+
 def intervals(values: Mapping[str, Interval], selected: str, title: str) -> Spec:
     """Draw each name's value as a point upon its 95% interval; the selected one stands out."""
     rows = [

@@ -15,11 +15,10 @@ from rayon.cards_layout import (
     Photo,
     Tile,
     chart,
-    heading,
     percent,
     photo_grid,
+    refusals,
     section,
-    shorten,
     style,
     table,
     tiles,
@@ -28,7 +27,6 @@ from rayon.cards_layout import (
 from rayon.data.shards import Manifest
 
 _BARS = 40
-_EXAMPLES = 3
 
 
 def dataset_card(
@@ -90,25 +88,8 @@ def dataset_card(
         ),
         *section("Products by category", f"Of all {kept:,} products.{rest}", chart(bars(shown, "products"))),
         *(section("A look at the photos", "Drawn at random, as they are stored.", sheet) if photos else []),
-        *_rejects(rejects),
+        *refusals(rejects, "A refused photo leaves the product on its text."),
         *section("Details", "", table(["fact", "value"], list(facts.items()))),
-    ]
-
-
-def _rejects(rejects: pd.DataFrame) -> list[MetaflowCardComponent]:
-    if rejects.empty:
-        return section("Refused", "Nothing was refused.")
-    counts = rejects.value_counts(["reason", "scope"]).reset_index()
-    rows = counts.astype(str).to_numpy().tolist()
-    examples = rejects.groupby(["scope", "reason"], sort=False).head(_EXAMPLES)
-    shown = examples.sort_values(["scope", "reason"])[["reason", "source", "row", "product_id", "detail"]].astype(str)
-    lines = [[shorten(cell, 200) for cell in line] for line in shown.to_numpy().tolist()]
-    return [
-        *section(
-            "Refused", "A refused photo leaves the product on its text.", table(["reason", "what", "count"], rows)
-        ),
-        heading("Examples", f"Up to {_EXAMPLES} of each reason; all of them are in the step's `rejects`."),
-        table(["reason", "file", "row", "id", "what is wrong"], lines),
     ]
 
 

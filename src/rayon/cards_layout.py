@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, Literal, NamedTuple
 
+import pandas as pd
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, VegaChart
 from PIL import Image
+
+_EXAMPLES = 3
 
 Tone = Literal["good", "caution", "bad", "plain"]
 
@@ -137,6 +140,22 @@ def chart(spec: dict[str, Any]) -> VegaChart:
 def section(title: str, about: str, *contents: MetaflowCardComponent) -> list[MetaflowCardComponent]:
     """Return a heading and what stands below it."""
     return [heading(title, about), *contents]
+
+
+def refusals(rejects: pd.DataFrame, about: str) -> list[MetaflowCardComponent]:
+    """Return what was refused, by reason, with examples; `rejects` has `schema.REJECT_COLUMNS`."""
+    if rejects.empty:
+        return section("Refused", "Nothing was refused.")
+    counts = rejects.value_counts(["reason", "scope"]).reset_index()
+    rows = counts.astype(str).to_numpy().tolist()
+    examples = rejects.groupby(["scope", "reason"], sort=False).head(_EXAMPLES)
+    shown = examples.sort_values(["scope", "reason"])[["reason", "source", "row", "product_id", "detail"]].astype(str)
+    lines = [[shorten(cell, 200) for cell in line] for line in shown.to_numpy().tolist()]
+    return [
+        *section("Refused", about, table(["reason", "what", "count"], rows)),
+        heading("Examples", f"Up to {_EXAMPLES} of each reason; all of them are in the step's `rejects`."),
+        table(["reason", "file", "row", "id", "what is wrong"], lines),
+    ]
 
 
 def percent(share: float) -> str:

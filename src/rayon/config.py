@@ -191,6 +191,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Score:
+    """How products are scored.
+
+    `precision` is the target, one of `evaluation.precision_targets` of the model's training, whose threshold decides
+    between 'accept' and 'review'. Shards of `shard_rows` products are shared out among `tasks` tasks (at most 100, as
+    Metaflow allows no wider foreach). `output` is the folder or s3:// address of the Parquet files, '' for one below
+    the cache.
+    """
+
+    precision: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    shard_rows: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    tasks: Annotated[int, Field(ge=1, le=100)] = 2
+    output: str = ""
+
+
+@dataclass(frozen=True, config=_STRICT)
 class StepResources:
     """What one step asks of the cluster: cores, megabytes of memory, GPUs."""
 
@@ -206,6 +222,7 @@ class Resources:
     shard: StepResources = dataclasses.field(default_factory=StepResources)
     encode: StepResources = dataclasses.field(default_factory=StepResources)
     train: StepResources = dataclasses.field(default_factory=StepResources)
+    score: StepResources = dataclasses.field(default_factory=StepResources)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -232,6 +249,7 @@ class Config:
     fusion: Fusion = dataclasses.field(default_factory=Fusion)
     trainer: Trainer = dataclasses.field(default_factory=Trainer)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+    score: Score = dataclasses.field(default_factory=Score)
     resources: Resources = dataclasses.field(default_factory=Resources)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
     cache: str = ".rayon"

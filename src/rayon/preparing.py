@@ -17,6 +17,7 @@ from metaflow.exception import MetaflowException
 
 from rayon.config import Config, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
+from rayon.data.outputs import OutputError
 from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.shards import Manifest
 from rayon.data.synthetic import write_catalogue
@@ -56,7 +57,7 @@ def stopping() -> Iterator[None]:
     """Turn the mistakes of a catalogue, a dataset or a setting into the one sentence that the user needs to read."""
     try:
         yield
-    except (CatalogError, DatasetError, RegistryError) as error:
+    except (CatalogError, DatasetError, OutputError, RegistryError) as error:
         raise RayonError(str(error)) from None
 
 

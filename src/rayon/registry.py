@@ -1,4 +1,4 @@
-"""Finds what earlier runs left: dataset versions and their shards, through the Metaflow client alone.
+"""Finds what earlier runs left: dataset versions, models and predictions, through the Metaflow client alone.
 
 One of the few modules that know Metaflow. Runs are looked up by tag, in every namespace, newest first; nothing is read
 from files that a flow left behind.
@@ -7,8 +7,12 @@ from files that a flow left behind.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from metaflow import Flow, Run, Task, namespace
 from metaflow.exception import MetaflowNotFound
 
@@ -62,6 +66,99 @@ def dataset_of(run_id: str) -> DatasetVersion:
         ) from error
 
 
+class Model(NamedTuple):
+    """A bundle's bytes and what signs its predictions: the run that trained it, 'TrainFlow/12', or its file."""
+
+    version: str
+    bundle: bytes
+
+
+def model_tag(name: str) -> str:
+    """Return the tag of the runs that left a bundle for catalogue `name`."""
+    return f"model:{name}"
+
+
+def champion_tag(name: str) -> str:
+    """Return the tag of the one run whose bundle is served for catalogue `name`."""
+    return f"champion:{name}"
+
+
+def scores_tag(name: str) -> str:
+    """Return the tag of the runs that scored products for catalogue `name`."""
+    return f"scores:{name}"
+
+
+def find_model(which: str, name: str) -> Model:
+    """Return a model.
+
+    Args:
+        which: '' for the champion of catalogue `name`, or its latest finished training where there is no champion;
+            'champion' or 'latest' for that one alone; a run, '12' or 'TrainFlow/12'; or a bundle's file.
+        name: the catalogue's name.
+
+    Raises:
+        RegistryError: there is no such model.
+    """
+    if which in ("", "champion"):
+        for run in _runs("TrainFlow", champion_tag(name)):
+            return _model(run)
+        if which:
+            raise RegistryError(f"no model of '{name}' is champion: promote one, or leave --model out for the latest.")
+    if which in ("", "latest"):
+        for run in _runs("TrainFlow", model_tag(name)):
+            if run.successful:
+                return _model(run)
+        raise RegistryError(
+            f"no training of '{name}' has finished here: run `python flows/train_flow.py run` with the same --config "
+            "first, or name a run or a bundle's file with --model."
+        )
+    if which.isdigit() or which.startswith("TrainFlow/"):
+        path = which if "/" in which else f"TrainFlow/{which}"
+        namespace(None)
+        try:
+            return _model(Run(path))
+        except MetaflowNotFound as error:
+            raise RegistryError(
+                f"there is no run {path} here: see `python flows/train_flow.py list runs`, or leave --model out."
+            ) from error
+    file = Path(which)
+    if not file.is_file():
+        raise RegistryError(f"--model {which} is neither a run of TrainFlow nor a file: give one of those.")
+    return Model(which, file.read_bytes())
+
+
+def read_predictions(run: str) -> pd.DataFrame:
+    """Return what a ScoreFlow run said, a row a product (`rayon.scoring.PREDICTIONS_SCHEMA`): '12', 'ScoreFlow/12'.
+
+    Raises:
+        RegistryError: as `iter_predictions`.
+    """
+    frames: list[pd.DataFrame] = [table.to_pandas() for table in iter_predictions(run)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def iter_predictions(run: str) -> Iterator[pa.Table]:
+    """Yield what a ScoreFlow run said, a shard at a time.
+
+    Raises:
+        RegistryError: there is no such run, or it has not finished.
+    """
+    path = run if "/" in run else f"ScoreFlow/{run}"
+    namespace(None)
+    try:
+        locators: list[str] = Run(path)["combine"].task["predictions"].data  # type: ignore[index]
+    except (MetaflowNotFound, TypeError, KeyError) as error:
+        raise RegistryError(f"the run {path} is not here or has not finished: it left no predictions.") from error
+    for locator in locators:
+        pathspec, number = locator.split("#")
+        yield pq.read_table(pa.BufferReader(Task(pathspec)[predictions_name(int(number))].data))
+
+
+def predictions_name(number: int) -> str:
+    """Return the name of the artifact that holds the predictions of shard `number`, as a Parquet file."""
+    return f"predictions_{number:05d}"
+
+
 def read_shard(ref: ShardRef) -> bytes:
     """Return a shard's bytes from the artifact that its locator names."""
     return _artifact(ref, "shard")
@@ -101,6 +198,17 @@ def _runs(flow: str, *tags: str) -> Iterator[Run]:
         yield from Flow(flow).runs(*tags)
     except MetaflowNotFound:
         return
+
+
+def _model(run: Run) -> Model:
+    try:
+        bundle: bytes = run["evaluate"].task["bundle"].data  # type: ignore[index]
+    except (MetaflowNotFound, KeyError, TypeError) as error:
+        raise RegistryError(
+            f"the run {run.pathspec} left no bundle: it has not finished, or its artifacts are gone. Train again, or "
+            "name another run."
+        ) from error
+    return Model(run.pathspec, bundle)
 
 
 def _version(run: Run) -> DatasetVersion:

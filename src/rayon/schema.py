@@ -44,7 +44,8 @@ class Prediction(NamedTuple):
 
     `confidence` is the calibrated probability of `category`, in [0, 1]. `top_k` holds (category, probability) pairs,
     best first. `text_contribution` and `image_contribution` are each branch's share of the evidence for `category`,
-    in [0, 1], summing to 1 where any branch spoke. `decision` is 'accept' or 'review'.
+    in [0, 1], summing to 1. `decision` is 'accept' or 'review'. `photo_problem` says why the photo was not looked
+    at, '' where nothing was wrong with it.
     """
 
     product_id: str
@@ -55,3 +56,12 @@ class Prediction(NamedTuple):
     image_contribution: float
     decision: str
     model_version: str
+    photo_problem: str = ""
+
+
+class Refusal(NamedTuple):
+    """A product that cannot be judged: why, as a code to count by and as a sentence for a person."""
+
+    product_id: str
+    reason: str
+    detail: str

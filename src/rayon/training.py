@@ -143,6 +143,7 @@ def train_candidate(
         ),
         reference=describe_reference(frame.iloc[judged], probabilities),
         about={"candidate": kind, "dataset": dataset.fingerprint, "catalog": config.name, **(about or {})},
+        preprocess=config.preprocess,
     )
     return Trained(dump_bundle(bundle), judged, held.labels, probabilities.astype(np.float32), history.rows, resumed)
 

@@ -242,7 +242,7 @@ def test_a_bundle_of_the_format_before_is_served_as_it_was(make_bundle):
 
     def age(document) -> None:
         document["format"] = 1
-        del document["pool"]["tempering"]
+        del document["pool"]["tempering"], document["preprocess"]
 
     older = read_bundle(changed(dump_bundle(bundle), age))
     expected = predictions(bundle._replace(served=bundle.served._replace(pool=plain)), toy)

@@ -9,7 +9,6 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -17,7 +16,16 @@ import pyarrow as pa
 
 from rayon.config import Config
 from rayon.data.images import PhotoError, normalise_photo, read_photo
-from rayon.data.shards import KEYS_SCHEMA, SHARD_SCHEMA, ShardRef, content_hash, make_ref, read_table, write_table
+from rayon.data.shards import (
+    KEYS_SCHEMA,
+    SHARD_SCHEMA,
+    ShardRef,
+    content_hash,
+    input_key,
+    make_ref,
+    read_table,
+    write_table,
+)
 from rayon.data.splits import group_hash
 from rayon.data.text import product_text
 from rayon.schema import REJECT_COLUMNS
@@ -67,8 +75,8 @@ def build_shard(part: bytes, config: Config) -> BuiltShard:
             if photo.reason == "photo_unreachable":
                 row["row_key"] = _TRY_AGAIN
             photo = None
-        text_key = _key(text.encode())
-        image_key = _key(photo or b"")
+        text_key = input_key(text.encode())
+        image_key = input_key(photo or b"")
         shard.append({**row, "image": photo, "group": group, "text_key": text_key, "image_key": image_key})
         keys.append(
             {
@@ -134,7 +142,3 @@ def _reject(row: dict[str, Any], error: PhotoError, has_text: bool) -> dict[str,
         "detail": f"{row['image']}: {error.sentence}; {fate}",
         "record": row["record"],
     }
-
-
-def _key(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).digest() if content else b""

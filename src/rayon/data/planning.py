@@ -80,6 +80,38 @@ def plan_dataset(config: Config, previous: Manifest | None, read_keys: ReadKeys,
     return Plan(parts, earlier.refs(), refused, tally)
 
 
+class Piece(NamedTuple):
+    """A part of a catalogue to be scored (None for the rejects after the last one) and the rejects met on its way."""
+
+    part: bytes | None
+    rejects: pd.DataFrame
+
+
+def plan_scoring(config: Config) -> Iterator[Piece]:
+    """Stream a catalogue that is to be scored, as parts of `score.shard_rows` valid rows, in file order.
+
+    The file is read once; a chunk of it and a part are in memory at a time. Categories, where there are any, are kept.
+
+    Raises:
+        CatalogError: while pieces are drawn: the catalogue cannot be read, or none of its photos can be found.
+    """
+    rejects: list[pd.DataFrame] = []
+    photos = _PhotoStatus(config)
+
+    def rows() -> Iterator[pd.DataFrame]:
+        for valid, refused in _validated(config, require_category=False, category_counts=None):
+            rejects.append(refused)
+            for location in valid[IMAGE].to_list():
+                photos.of(location)
+            yield valid.assign(row_key=bytes(16))
+
+    for part in _pack(rows(), config.score.shard_rows):
+        yield Piece(part, join_rejects(rejects))
+        rejects.clear()
+    photos.check()
+    yield Piece(None, join_rejects(rejects))
+
+
 def settings_key(config: Config) -> str:
     """Return a hash (hex) of the settings that shape a product within a shard: cleaning and photos.
 

@@ -111,6 +111,11 @@ def make_ref(data: bytes, rows: int) -> ShardRef:
     return ShardRef(sha256(data).hexdigest(), rows, len(data))
 
 
+def input_key(content: bytes) -> bytes:
+    """Return the key that features of a text (UTF-8) or a normalised photo are found by, b'' where there is none."""
+    return blake2b(content, digest_size=16).digest() if content else b""
+
+
 def content_hash(*parts: bytes) -> bytes:
     """Return 16 bytes of BLAKE2b over `parts`, each with its length, so that no two sequences read alike."""
     digest = blake2b(digest_size=16)

@@ -1,0 +1,287 @@
+"""Predicts categories: a bundle with its encoders, for a single product, a list, a frame or an opened shard.
+
+The one path from products to predictions. It cleans texts and shrinks photos as training did, encodes what the feature
+store lacks, and asks the served network. Knows neither flows nor where a bundle or a product comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rayon.bundle import Bundle
+from rayon.config import Preprocess
+from rayon.data.batches import BranchInputs
+from rayon.data.images import PhotoError, decode_square, normalise_photo
+from rayon.data.shards import input_key
+from rayon.data.text import clean_label, clean_text, product_text
+from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
+from rayon.models.encoding import encode_images, encode_texts
+from rayon.models.features import FeatureStore, features_for
+from rayon.models.network import Branch
+from rayon.models.served import Predicted, predict
+from rayon.schema import DESCRIPTION, DESIGNATION, IMAGE, PRODUCT_ID, Prediction, Product, Refusal
+
+TOP_K = 5
+
+Features = NDArray[np.float32]
+
+
+class PredictorError(ValueError):
+    """A bundle cannot be served here, or a product cannot be judged. The message says why and what to do."""
+
+
+class Prepared(NamedTuple):
+    """N products as training would have stored them: cleaned texts and normalised JPEGs, None for no photo."""
+
+    designations: Sequence[str]
+    descriptions: Sequence[str]
+    photos: Sequence[bytes | None]
+
+
+class Answers(NamedTuple):
+    """What is said of N products: labels of the likeliest categories (N, k), best first, their probabilities (N, k),
+    the text's share of the evidence (N,) in [0, 1], and the entropy of all probabilities (N,), nats.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    text_share: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+
+
+class Scores(NamedTuple):
+    """A scored frame: `predictions`, a row a product that could be judged, and `refusals`, a row for each other one."""
+
+    predictions: pd.DataFrame
+    refusals: pd.DataFrame
+
+
+class Predictor:
+    """A bundle ready to answer. Encoders are loaded when the first product needs them, and once.
+
+    Args:
+        bundle: the classifier.
+        version: what predictions are signed with, as in 'TrainFlow/12'.
+        precision: the target whose threshold decides between 'accept' and 'review'; one the bundle was measured for.
+        store: where features are found and kept; None keeps none.
+
+    Raises:
+        PredictorError: an encoder is not the one that the bundle was trained on, or `precision` was not measured.
+    """
+
+    def __init__(
+        self, bundle: Bundle, version: str, precision: float = 0.95, store: FeatureStore | None = None
+    ) -> None:
+        self.bundle, self.version = bundle, version
+        self.categories = bundle.categories
+        self.threshold = _threshold(bundle, precision)
+        self._store = store
+        _check_encoders(bundle)
+        self._text_encoder = cache(lambda source: load_text_encoder(source, bundle.text.max_tokens))
+        self._image_encoder = cache(lambda source: load_image_encoder(source, bundle.image.side))
+
+    def predict(self, product: Product) -> Prediction:
+        """Judge one product.
+
+        Raises:
+            PredictorError: it has neither a text nor a photo that can be read.
+        """
+        answer = self.predict_all([product])[0]
+        if isinstance(answer, Refusal):
+            raise PredictorError(f"product '{answer.product_id}': {answer.detail}")
+        return answer
+
+    def predict_all(self, products: Sequence[Product]) -> list[Prediction | Refusal]:
+        """Judge products, in their order; one with nothing to go on gets a `Refusal` and costs the others nothing."""
+        settings = self.bundle.preprocess
+        cleaned = [
+            [clean_text(text, settings.max_text_chars) for text in (product.designation, product.description)]
+            for product in products
+        ]
+        photos = _normalised([product.image for product in products], settings)
+        refusals = [
+            _refuse(product.product_id, photo) if not any(texts) and not isinstance(photo, bytes) else None
+            for product, texts, photo in zip(products, cleaned, photos, strict=True)
+        ]
+        rows = [row for row, refusal in enumerate(refusals) if refusal is None]
+        answers = self.judge(
+            Prepared(
+                [cleaned[row][0] for row in rows],
+                [cleaned[row][1] for row in rows],
+                [photo if isinstance(photo, bytes) else None for photo in (photos[row] for row in rows)],
+            )
+        )
+        told: list[Prediction | Refusal] = [refusal or _NOBODY for refusal in refusals]
+        for place, row in enumerate(rows):
+            photo = photos[row]
+            problem = f"{photo.reason}: {photo.sentence}" if isinstance(photo, PhotoError) else ""
+            told[row] = self._prediction(clean_label(products[row].product_id), answers, place, problem)
+        return told
+
+    def score(self, frame: pd.DataFrame) -> Scores:
+        """Judge a frame with the columns product_id, designation, description and image (encoded bytes or None).
+
+        `predictions` has the fields of `Prediction` as columns, `refusals` those of `Refusal`; the index is that of
+        `frame`. Missing texts may be NaN, and columns but product_id may be absent.
+        """
+        answers = self.predict_all([_product(row) for row in frame.to_dict("records")])
+        refused = np.array([isinstance(answer, Refusal) for answer in answers], dtype=bool)
+        return Scores(
+            pd.DataFrame([a for a in answers if isinstance(a, Prediction)], frame.index[~refused], Prediction._fields),
+            pd.DataFrame([a for a in answers if isinstance(a, Refusal)], frame.index[refused], Refusal._fields),
+        )
+
+    def judge(self, prepared: Prepared) -> Answers:
+        """Judge products that are prepared already, as those of a shard are."""
+        predicted = self.probabilities(prepared)
+        log = predicted.log_probabilities
+        count = min(TOP_K, len(self.categories))
+        labels = np.argsort(-log, axis=1, kind="stable")[:, :count]
+        each = np.exp(log)
+        return Answers(
+            labels,
+            np.take_along_axis(each, labels, axis=1),
+            predicted.text_share,
+            -(each * log).sum(axis=1),
+        )
+
+    def probabilities(self, prepared: Prepared) -> Predicted:
+        """Return the log-probabilities (N, C) and the text's shares (N,) of prepared products."""
+        served, bundle = self.bundle.served, self.bundle
+        texts = [product_text(*both) for both in zip(prepared.designations, prepared.descriptions, strict=True)]
+        photos = prepared.photos
+        has_text = np.array([bool(text) for text in texts], dtype=bool)
+        has_image = np.array([photo is not None for photo in photos], dtype=bool)
+        branches = served.network.branches
+        trained: dict[str, Any] = {b.name: served.network.encoder(b.name) for b in branches if b.kind == "encoder"}
+        side = bundle.image.side
+        inputs = BranchInputs(
+            grams={
+                b.name: served.vectorizer.transform(texts) for b in branches if b.kind == "ngram" and served.vectorizer
+            },
+            features={b.name: self._features(b, texts, photos) for b in branches if b.kind == "features"},
+            tokenisers={
+                b.name: trained[b.name].tokenize for b in branches if b.name in trained and b.modality == "text"
+            },
+            photos={b.name: _squares(photos, side) for b in branches if b.name in trained and b.modality == "image"},
+            texts=texts,
+        )
+        return predict(served, inputs, has_text, has_image)
+
+    def accepts(self, confidence: float) -> bool:
+        """Say whether a prediction this sure may be filed without a human."""
+        return bool(confidence >= self.threshold)
+
+    def _prediction(self, product_id: str, answers: Answers, place: int, problem: str) -> Prediction:
+        top = tuple(
+            (self.categories[label], float(probability))
+            for label, probability in zip(answers.labels[place], answers.probabilities[place], strict=True)
+        )
+        share = float(answers.text_share[place])
+        decision = "accept" if self.accepts(top[0][1]) else "review"
+        return Prediction(product_id, top[0][0], top[0][1], top, share, 1.0 - share, decision, self.version, problem)
+
+    def _features(self, branch: Branch, texts: Sequence[str], photos: Sequence[bytes | None]) -> Features:
+        """Return one encoder's features, rounded as the store rounds them, zeros for products it cannot see."""
+        if branch.modality == "text":
+            settings = self.bundle.text
+            size, keys = settings.max_tokens, [input_key(text.encode()) for text in texts]
+
+            def encode(rows: NDArray[np.intp]) -> Features:
+                return encode_texts(
+                    self._text_encoder(branch.source), [texts[row] for row in rows], settings.batch_size
+                )
+        else:
+            size, keys = self.bundle.image.side, [input_key(photo or b"") for photo in photos]
+
+            def encode(rows: NDArray[np.intp]) -> Features:
+                seen = (photo for photo in (photos[row] for row in rows) if photo is not None)
+                return encode_images(self._image_encoder(branch.source), seen, self.bundle.image.batch_size)
+
+        if self._store is not None:
+            return features_for(self._store, encoder_key(branch.source, size), keys, encode)[0]
+        features = np.zeros((len(keys), branch.dim), dtype=np.float32)
+        present = np.flatnonzero([bool(key) for key in keys])
+        if len(present):
+            features[present] = encode(present).astype(np.float16)
+        return features
+
+
+_NOBODY = Refusal("", "", "")
+
+
+def _threshold(bundle: Bundle, precision: float) -> float:
+    found = {threshold.precision: threshold.confidence for threshold in bundle.thresholds}
+    if precision not in found:
+        known = ", ".join(f"{target:g}" for target in sorted(found)) or "none"
+        raise PredictorError(
+            f"the model has no threshold for a precision of {precision:g}; measured when it was trained: {known}. Set "
+            "score.precision to one of those, or train again with it among evaluation.precision_targets."
+        )
+    return found[precision]
+
+
+def _check_encoders(bundle: Bundle) -> None:
+    for branch in bundle.served.network.branches:
+        if branch.kind == "features":
+            size = bundle.text.max_tokens if branch.modality == "text" else bundle.image.side
+            here, then = encoder_key(branch.source, size), bundle.encoder_keys.get(branch.source, "")
+            if here != then:
+                raise PredictorError(
+                    f"the encoder {branch.source} here ({here[:12]}) is not the one that the model was trained on "
+                    f"({then[:12] or 'not told'}): its features would mean something else. Install the package "
+                    "versions of that training, or train again with these."
+                )
+
+
+def _normalised(images: Sequence[bytes | None], settings: Preprocess) -> list[bytes | PhotoError | None]:
+    def one(image: bytes | None) -> bytes | PhotoError | None:
+        if image is None:
+            return None
+        try:
+            return normalise_photo(
+                image,
+                settings.image_side,
+                settings.image_quality,
+                settings.max_image_megapixels,
+                settings.max_image_megabytes,
+            )
+        except PhotoError as error:
+            return PhotoError(error.reason, error.sentence)
+
+    if len(images) < 2 or settings.workers == 0:
+        return [one(image) for image in images]
+    with ThreadPoolExecutor(settings.workers) as pool:
+        return list(pool.map(one, images))
+
+
+def _squares(photos: Sequence[bytes | None], side: int) -> Callable[[int], NDArray[np.uint8]]:
+    def decode(row: int) -> NDArray[np.uint8]:
+        photo = photos[row]
+        return np.zeros((side, side, 3), dtype=np.uint8) if photo is None else decode_square(photo, side)
+
+    return decode
+
+
+def _refuse(product_id: str, photo: bytes | PhotoError | None) -> Refusal:
+    if isinstance(photo, PhotoError):
+        return Refusal(product_id, photo.reason, f"{photo.sentence}; the product has no text either")
+    return Refusal(product_id, "no_text_no_photo", "the product has neither a title, a description nor a photo")
+
+
+def _product(row: dict[Any, Any]) -> Product:
+    def text(column: str) -> str:
+        value = row.get(column, "")
+        return value if isinstance(value, str) else "" if pd.isna(value) else str(value)
+
+    image = row.get(IMAGE)
+    return Product(
+        text(PRODUCT_ID), text(DESIGNATION), text(DESCRIPTION), "", image if isinstance(image, bytes) else None
+    )
