@@ -114,7 +114,7 @@ def histogram(counts: Sequence[int], threshold: float) -> Spec:
         _field("low", "quantitative", title="from", format=".0%"),
         _field("products", "quantitative", format=","),
     ]
-    bar = {"x": x, "x2": {"field": "high"}, "y": y, "tooltip": tooltip, "color": {"value": BLUE}}
+    bar = {"x": x, "x2": {"field": "high"}, "y": y, "y2": {"datum": 0}, "tooltip": tooltip, "color": {"value": BLUE}}
     layers: list[Spec] = [{"mark": {"type": "bar", "binSpacing": 1}, "encoding": bar}]
     if threshold <= 1.0:
         mark = {"type": "rule", "color": GREEN, "strokeWidth": 2, "strokeDash": [5, 3]}

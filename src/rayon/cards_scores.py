@@ -58,17 +58,17 @@ def scores_card(
         else "Nothing was scored."
     )
     more = [
-        f"Filed is what the model is at least {percent(threshold)} sure of: {percent(precision)} of such predictions "
+        f"Filed is what the model is at least {percent(threshold)} sure of: {precision:.0%} of such predictions "
         "were right on products it had never seen."
         if threshold <= 1
-        else f"No confidence reached {percent(precision)} precision when the model was trained, so nothing is filed.",
+        else f"No confidence reached {precision:.0%} precision when the model was trained, so nothing is filed.",
         f"{refused:,} of {summary['read']:,} rows were refused; reasons below.",
     ]
     mean = summary["confidence_sum"] / max(products, 1)
     numbers = [
         Tile("read", f"{summary['read']:,}", "rows"),
         Tile("scored", f"{products:,}", percent(products / max(summary["read"], 1)) + " of what was read"),
-        Tile("filed", percent(share), f"at {percent(precision)} precision"),
+        Tile("filed", percent(share), f"at {precision:.0%} precision"),
         Tile("to review", f"{products - summary['accepted']:,}", "not sure enough"),
         Tile("refused", f"{refused:,}", "neither text nor photo, repeated ids..."),
         Tile("mean confidence", percent(mean), "calibrated"),

@@ -33,7 +33,7 @@ class Product(NamedTuple):
     """
 
     product_id: str
-    designation: str
+    designation: str = ""
     description: str = ""
     category: str = ""
     image: bytes | None = None

@@ -52,7 +52,7 @@ are characters of the cleaned texts; `text_key` and `image_key` find the feature
 say where the product was read."""
 
 CONFIDENCE_BINS = 20
-_SAMPLES = 6
+_SAMPLES = 10
 _KEY = b"rayon.shard"
 
 

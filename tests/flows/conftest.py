@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support_flows import Shop
+from support_flows import Shop, Story, run_and_kill
+
+CHECKPOINTS = "cache/checkpoints/*/fusion/last.ckpt"
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,19 @@ def make_shop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Shop]
         return shop
 
     return make
+
+
+@pytest.fixture(scope="session")
+def story(make_shop: Callable[[str], Shop]) -> Story:
+    shop = make_shop("shop")
+    alone = shop.run("train")
+    preprocessed = shop.run("preprocess")
+    shop.change(candidates=["fusion"], trainer={"max_epochs": 60, "patience": 60})
+    killed, kills = run_and_kill(shop, "train", "train", CHECKPOINTS, 1)
+    shop.change(trainer={"seed": 1})
+    failed, _ = run_and_kill(shop, "train", "train", CHECKPOINTS, 3)
+    resumed = shop.resume("train", failed)
+    shop.change(catalog={"synthetic": {"rows": 252, "categories": 12, "seed": 1}}, trainer={"max_epochs": 2})
+    grown = shop.run("preprocess")
+    retrained = shop.run("train")
+    return Story(shop, alone, preprocessed, killed, kills, failed, resumed, grown, retrained)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from metaflow import Run, namespace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,3 +76,67 @@ def finished(code: int, output: str) -> Finished:
     marker = "(run-id "
     run_id = output.split(marker, 1)[1].split(")", 1)[0] if marker in output else ""
     return Finished(code, output, run_id)
+
+
+class Story(NamedTuple):
+    """What happened to one shop: trained alone, made a dataset version, was killed in training, once and then in every
+    attempt, was resumed, and grew by 5%.
+    """
+
+    shop: Shop
+    alone: Finished
+    preprocessed: Finished
+    killed: Finished
+    kills: int
+    failed: Finished
+    resumed: Finished
+    grown: Finished
+    retrained: Finished
+
+
+def artifacts(flow: str, done: Finished) -> Any:
+    """The final artifacts of a run."""
+    namespace(None)
+    return Run(f"{flow}/{done.run_id}").data
+
+
+def task_artifacts(flow: str, done: Finished, step: str) -> list[Any]:
+    """The artifacts of every task of a step."""
+    namespace(None)
+    return [task.data for task in Run(f"{flow}/{done.run_id}")[step]]
+
+
+def run_and_kill(
+    shop: Shop, flow: str, step: str, pattern: str, attempts: int, *arguments: str
+) -> tuple[Finished, int]:
+    """Run a flow and kill a step's task in so many attempts, each as soon as it has left a new file like `pattern`."""
+    command = shop.command(flow, "run", *arguments)
+    process = subprocess.Popen(command, cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    killed: set[int] = set()
+    last = 0.0
+    deadline = time.monotonic() + 300
+    while len(killed) < attempts and process.poll() is None and time.monotonic() < deadline:
+        written = [file.stat().st_mtime for file in shop.folder.glob(pattern)]
+        if max(written, default=0.0) > last:
+            for pid in task_processes(f"{flow}_flow.py", step) - killed:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+                last = max(written)
+        time.sleep(0.005)
+    output, _ = process.communicate(timeout=300)
+    return finished(process.returncode, output), len(killed)
+
+
+def task_processes(file: str, step: str) -> set[int]:
+    """The processes that run a task of a flow's step."""
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:  # it has just ended
+                continue
+            named = any(word.endswith(file.encode()) for word in words)
+            if named and b"step" in words and step.encode() in words:
+                found.add(int(folder.name))
+    return found

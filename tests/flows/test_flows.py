@@ -3,98 +3,12 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
-import signal
 import subprocess
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from metaflow import Run, namespace
-from support_flows import ROOT, Finished, Shop, finished
-
-MakeShop = Callable[[str], Shop]
-
-
-class Story(NamedTuple):
-    """What happened to one shop: trained alone, made a dataset version, was killed in training, once and then in every
-    attempt, was resumed, and grew by 5%.
-    """
-
-    shop: Shop
-    alone: Finished
-    preprocessed: Finished
-    killed: Finished
-    kills: int
-    failed: Finished
-    resumed: Finished
-    grown: Finished
-    retrained: Finished
-
-
-def artifacts(flow: str, done: Finished) -> Any:
-    """The final artifacts of a run."""
-    namespace(None)
-    return Run(f"{flow}/{done.run_id}").data
-
-
-def task_artifacts(flow: str, done: Finished, step: str) -> list[Any]:
-    """The artifacts of every task of a step."""
-    namespace(None)
-    return [task.data for task in Run(f"{flow}/{done.run_id}")[step]]
-
-
-@pytest.fixture(scope="session")
-def story(make_shop: MakeShop) -> Story:
-    shop = make_shop("shop")
-    alone = shop.run("train")
-    preprocessed = shop.run("preprocess")
-    shop.change(candidates=["fusion"], trainer={"max_epochs": 60, "patience": 60})
-    killed, kills = run_and_kill_training(shop, 1)
-    shop.change(trainer={"seed": 1})
-    failed, _ = run_and_kill_training(shop, 3)
-    resumed = shop.resume("train", failed)
-    shop.change(catalog={"synthetic": {"rows": 252, "categories": 12, "seed": 1}}, trainer={"max_epochs": 2})
-    grown = shop.run("preprocess")
-    retrained = shop.run("train")
-    return Story(shop, alone, preprocessed, killed, kills, failed, resumed, grown, retrained)
-
-
-def run_and_kill_training(shop: Shop, attempts: int) -> tuple[Finished, int]:
-    """Run TrainFlow and kill its training task in so many attempts, each as soon as it has left a new checkpoint."""
-    process = subprocess.Popen(
-        shop.command("train", "run"), cwd=shop.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    killed: set[int] = set()
-    last = 0.0
-    deadline = time.monotonic() + 300
-    while len(killed) < attempts and process.poll() is None and time.monotonic() < deadline:
-        written = [file.stat().st_mtime for file in (shop.folder / "cache" / "checkpoints").glob("*/fusion/last.ckpt")]
-        if max(written, default=0.0) > last:
-            for pid in set(training_processes()) - killed:
-                os.kill(pid, signal.SIGKILL)
-                killed.add(pid)
-                last = max(written)
-        time.sleep(0.02)
-    output, _ = process.communicate(timeout=300)
-    return finished(process.returncode, output), len(killed)
-
-
-def training_processes() -> list[int]:
-    """The processes that run a task of TrainFlow's step train."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
-            except OSError:  # it has just ended
-                continue
-            if b"step" in words and b"train" in words and any(word.endswith(b"train_flow.py") for word in words):
-                found.append(int(folder.name))
-    return found
+from metaflow import Run
+from support_flows import ROOT, Shop, Story, artifacts, task_artifacts
 
 
 def test_a_fresh_machine_prepares_the_catalogue_itself_and_says_so(story):
@@ -240,7 +154,7 @@ def test_a_misspelt_setting_stops_the_flow_before_any_task(make_shop):
     assert "did you mean 'max_epochs'?" in done.output and "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("flow", ["preprocess", "train"])
+@pytest.mark.parametrize("flow", ["preprocess", "train", "score"])
 def test_show_reads_as_a_table_of_contents(make_shop, flow):
     shop = make_shop(f"contents-{flow}")
     shown = subprocess.run(shop.command(flow, "show"), cwd=ROOT, capture_output=True, text=True, timeout=60)

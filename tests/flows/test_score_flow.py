@@ -1,0 +1,131 @@
+"""ScoreFlow, run for real: a file, the unseen stream, kills, a resumed run, models that are not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from metaflow import Run, namespace
+from support_flows import Finished, Shop, Story, artifacts, run_and_kill
+
+from rayon.registry import RegistryError, find_model, read_predictions
+
+
+class Scored(NamedTuple):
+    """A shop's products scored in peace, with one kill, and with a kill in every attempt, then resumed."""
+
+    shop: Shop
+    peaceful: Finished
+    killed: Finished
+    kills: int
+    failed: Finished
+    resumed: Finished
+
+
+@pytest.fixture(scope="module")
+def scored(story: Story) -> Iterator[Scored]:
+    shop = story.shop
+    settings = {**shop.settings}
+    shop.change(score={"shard_rows": 8, "tasks": 1})
+    arguments = ("--input", str(shop.folder / "raw" / "products.csv"))
+    peaceful = shop.run("score", *arguments, "--output", str(shop.folder / "peace"))
+    killed, kills = run_and_kill(
+        shop, "score", "score", "war/predictions/*.parquet", 1, *arguments, "--output", str(shop.folder / "war")
+    )
+    failed, _ = run_and_kill(
+        shop, "score", "score", "ruin/predictions/*.parquet", 3, *arguments, "--output", str(shop.folder / "ruin")
+    )
+    resumed = shop.resume("score", failed)
+    yield Scored(shop, peaceful, killed, kills, failed, resumed)
+    shop.settings = settings
+
+
+def files(shop: Shop, folder: str) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (shop.folder / folder / "predictions").glob("*.parquet")}
+
+
+def test_every_row_is_a_prediction_or_a_reject(scored):
+    assert scored.peaceful.code == 0, scored.peaceful.output
+    data = artifacts("ScoreFlow", scored.peaceful)
+    table = pq.read_table(scored.shop.folder / "peace" / "predictions").to_pandas()
+    rejects = pq.read_table(scored.shop.folder / "peace" / "rejects.parquet")
+    assert len(table) + rejects.num_rows == 252 == data.summary["read"]
+    assert not set(table["product_id"]) & set(rejects["product_id"].to_pylist())
+
+
+def test_predictions_are_reachable_through_the_client(scored):
+    run = f"ScoreFlow/{scored.peaceful.run_id}"
+    through_client = read_predictions(run)
+    on_disk = pq.read_table(scored.shop.folder / "peace" / "predictions").to_pandas()
+    pd.testing.assert_frame_equal(through_client, on_disk)
+    namespace(None)
+    assert "scores:shop" in Run(run).tags
+    with pytest.raises(RegistryError, match="has not finished"):
+        read_predictions(f"ScoreFlow/{scored.failed.run_id}")
+    with pytest.raises(RegistryError, match="is not here"):
+        read_predictions("ScoreFlow/no-such-run")
+
+
+def test_the_latest_training_answers_where_nothing_is_champion(scored, story):
+    assert artifacts("ScoreFlow", scored.peaceful).version == f"TrainFlow/{story.retrained.run_id}"
+    for which in ("", "latest", story.retrained.run_id, f"TrainFlow/{story.retrained.run_id}"):
+        assert find_model(which, "shop").version == f"TrainFlow/{story.retrained.run_id}"
+
+
+def test_a_killed_task_is_retried_and_leaves_the_same_bytes(scored):
+    assert scored.kills == 1 and scored.killed.code == 0, scored.killed.output
+    assert found_done(scored.killed) >= 1
+    assert files(scored.shop, "war") == files(scored.shop, "peace")
+
+
+def test_a_resumed_run_does_only_what_was_missing(scored):
+    assert scored.failed.code != 0, scored.failed.output
+    assert scored.resumed.code == 0, scored.resumed.output
+    assert found_done(scored.resumed) >= 3
+    assert files(scored.shop, "ruin") == files(scored.shop, "peace")
+
+
+def found_done(done: Finished) -> int:
+    """How many shards the last attempt found done, of those that it was given."""
+    return int(re.findall(r"shards scored, (\d+) found done", done.output)[-1])
+
+
+def test_the_card_shows_the_mix_and_the_unsure(scored):
+    page = scored.shop.folder / "scores.html"
+    command = scored.shop.command("score", "card", "get", f"{scored.peaceful.run_id}/end", str(page), "--id", "scores")
+    assert scored.shop.execute(command).code == 0
+    assert 100_000 < page.stat().st_size < 3_000_000
+
+
+def test_the_unseen_stream_is_scored_without_a_file(story):
+    shop = story.shop
+    before = {**shop.settings}
+    shop.change(split={"unseen": 0.3}, score={"shard_rows": 100, "tasks": 2})
+    done = shop.run("score")
+    shop.settings = before
+    assert done.code == 0, done.output
+    data = artifacts("ScoreFlow", done)
+    table: Any = read_predictions(done.run_id)
+    assert 40 < len(table) < 110 and data.summary["read"] == len(table)
+    assert (table["given_category"] != "").all()
+
+
+def test_mistakes_of_the_user_are_sentences(story, tmp_path):
+    shop = story.shop
+    nothing = tmp_path / "nothing.csv"
+    nothing.write_text("")
+    for arguments, sentence in (
+        (("--input", str(nothing)), "the file is empty"),
+        (("--input", "nowhere.csv"), "there is no such file"),
+        (("--model", "champion"), "no model of 'shop' is champion"),
+        (("--model", "99"), "there is no run TrainFlow/99 here"),
+        (("--model", str(nothing)), "these bytes are no rayon bundle"),
+        ((), "no product of 'shop' is set apart"),
+    ):
+        done = shop.run("score", *arguments)
+        assert done.code != 0 and sentence in done.output, done.output
+        assert "Traceback" not in done.output
