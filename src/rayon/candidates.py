@@ -62,7 +62,6 @@ def _quieten() -> None:
     """Keep Lightning's remarks on devices and workers out of the flow's log; its errors stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 def _checkpoint_folder(name: str, config: Config, current: Any) -> Path:

@@ -229,6 +229,16 @@ def _unseen_jobs(config: Config) -> Iterator[Job]:
         )
 
 
+def unseen_tables(config: Config) -> Iterator[pa.Table]:
+    """Yield the products that the split keeps aside, with the columns of a shard, a shard at a time.
+
+    Raises:
+        RayonError: none is set apart.
+    """
+    for job in _unseen_jobs(config):
+        yield read_table(_rows_of(job))
+
+
 def _rows_of(job: Job) -> bytes:
     """Return a job's rows of a dataset version's shard, as a shard of their own."""
     table = read_table(read_shard(ShardRef(**{**job["ref"], "removed": tuple(job["ref"]["removed"])})))

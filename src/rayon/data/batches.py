@@ -6,6 +6,7 @@ become tokens and photos become squares is handed in.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,6 +16,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
+
+# torch says so once a process; the products used here are covered by the tests
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 Tokens = dict[str, Tensor]
 
