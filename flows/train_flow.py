@@ -34,9 +34,11 @@ class TrainFlow(FlowSpec):
     2. encode: let the frozen encoders read the products that they have not read yet
     3. train: for each candidate (tf-idf baseline, text, image, fusion), train, calibrate and bundle it
     4. evaluate: select by held-out products, measure on the gold set, draw the card, log to Weights & Biases
-    5. end: say what was trained, how good it is, where to look and what to run next
+    5. gate: run the champion on the same gold set and promote the selected candidate, or hold it and say why
+    6. end: say what was trained, how good it is, where to look and what to run next
 
-    The bundle of the selected candidate is the artifact `bundle`; its measurements are the artifact `report`.
+    The bundle of the selected candidate is the artifact `bundle`; its measurements are the artifact `report`, the
+    gate's verdict is `verdict`.
     """
 
     experiment = Config(
@@ -48,14 +50,23 @@ class TrainFlow(FlowSpec):
     dataset = Parameter(
         "dataset", default="", type=str, help="the PreprocessFlow run to train on, such as 12; the latest if not given"
     )
+    promote = Parameter(
+        "promote",
+        default="auto",
+        type=str,
+        help="auto: champion if it passes the gate; never: judged only; force: champion whatever the gate says",
+    )
+    reason = Parameter("reason", default="", type=str, help="why it is promoted, for the history")
 
     @step
     def start(self):
         """Take the dataset version to train on; prepare one where there is none."""
         from rayon.preparing import choose_dataset, load_config, stopping
+        from rayon.promotion import check_policy
 
         config = load_config(self.experiment, ROOT)
         with stopping():
+            check_policy(self.promote)
             chosen = choose_dataset(config, self.dataset, current, store=lambda name, data: setattr(self, name, data))
         self.manifest, self.dataset_run = chosen.manifest.to_json(), chosen.run
         self.candidates = list(config.candidates)
@@ -117,14 +128,35 @@ class TrainFlow(FlowSpec):
         self.report, self.comparison, self.suspects = outcome.report, outcome.comparison, outcome.suspects
         self.predictions, self.wandb = outcome.predictions, outcome.wandb
         current.run.add_tag(model_tag(config.name))
+        self.next(self.gate)
+
+    @card(type="blank", id="gate")
+    @retry(times=1, minutes_between_retries=0)
+    @resources(
+        cpu=experiment.resources.train.cpu,
+        memory=experiment.resources.train.memory,
+        gpu=experiment.resources.train.gpu,
+    )
+    @step
+    def gate(self):
+        """Judge the selected candidate against the champion on today's gold set; promote or hold it."""
+        from rayon.preparing import load_config, load_dataset, stopping
+        from rayon.promotion import conclude_training
+
+        config = load_config(self.experiment, ROOT)
+        with stopping():
+            self.verdict, self.promoted = conclude_training(
+                self.bundle, load_dataset(self.manifest, config), config, self.promote, self.reason, current
+            )
         self.next(self.end)
 
     @step
     def end(self):
-        """Say in five lines what was trained, how good it is, against what, where to look and what to run next."""
+        """Say in six lines what was trained, how good it is, against what, where to look and what to run next."""
         from rayon.closing import closing_lines
 
-        for line in closing_lines(self.report, self.comparison, self.selected, self.dataset_run, self.wandb, current):
+        told = (self.report, self.comparison, self.selected, self.dataset_run, self.wandb, self.verdict, self.promoted)
+        for line in closing_lines(*told, current):
             print(line)
 
 

@@ -6,7 +6,7 @@ inside the commands, so that `--help` answers at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from rayon.config import Config
+    from rayon.data.dataset import Dataset
 
 DriftKind = Literal["vocabulary", "mix", "photo_style", "broken_photos", "new_category", "concept"]
 
@@ -29,11 +30,6 @@ app = typer.Typer(
 Experiment = Annotated[Path, typer.Option("--experiment", "-e", help="the experiment's YAML file")]
 Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'latest' or a bundle's file")]
 DEMO = Path("configs/demo.yaml")
-
-
-@app.callback()
-def main() -> None:
-    """Commands are added below; with a callback a single one keeps its name."""
 
 
 @app.command()
@@ -88,6 +84,167 @@ def simulate(
                 f"{lot.time:%Y-%m-%d %H:%M}  {lot.products} products, {lot.refused} refused, {lot.accepted} accepted, "
                 f"{lot.right:.0%} right, {lot.labelled} labelled by people"
             )
+
+
+Run = Annotated[str, typer.Argument(help="a run of TrainFlow, such as 12 or TrainFlow/12")]
+Reason = Annotated[str, typer.Option(help="why, for the history")]
+Branch = Annotated[str, typer.Option(help="of one Metaflow project branch alone, such as prod or user.anna")]
+
+
+@app.command()
+def models(
+    experiment: Experiment = DEMO,
+    branch: Branch = "",
+    json_file: Annotated[
+        str, typer.Option("--json", help="write the table as JSON to this file, - for the screen")
+    ] = "",
+) -> None:
+    """List the models of a catalogue: how good, what the gate said, which is champion."""
+    import json
+
+    from rayon.models_table import catalog
+
+    with _sentences():
+        rows = catalog(_read(experiment).name, branch)
+    if json_file:
+        text = json.dumps([row._asdict() for row in rows], ensure_ascii=False, indent=1)
+        typer.echo(text) if json_file == "-" else Path(json_file).write_text(text + "\n", encoding="utf-8")
+        return
+    if not rows:
+        typer.echo("no model yet: `python flows/train_flow.py run` trains one.")
+        return
+    table = [("run", "created", "trained", "on", "macro-F1", "ECE", "gate", "champion", "since", "until", "")]
+    for row in rows:
+        score = "" if row.macro_f1 is None else f"{row.macro_f1:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        ece = "" if row.ece is None else f"{row.ece:.3f}"
+        when = (row.created[:16], row.since[:16], row.until[:16])
+        table.append(
+            (row.run, when[0], row.candidate, row.dataset, score, ece, row.gate, row.champion, *when[1:], row.problem)
+        )
+    _print(table)
+
+
+@app.command()
+def history(experiment: Experiment = DEMO, branch: Branch = "") -> None:
+    """Tell who was made champion when, by whom and why."""
+    from rayon.champions import history as events
+
+    with _sentences():
+        told = events(_read(experiment).name, branch)
+    if not told:
+        typer.echo("nothing was promoted yet: `python -m rayon promote RUN`, or train with --promote auto.")
+        return
+    table = [("", "when", "what", "champion", "before", "who", "gate", "why")]
+    table += [(str(e.number), e.time[:19], e.kind, e.to, e.before, e.who, e.verdict, e.reason) for e in told]
+    _print(table)
+
+
+@app.command()
+def promote(
+    run: Run,
+    reason: Reason,
+    experiment: Experiment = DEMO,
+    force: Annotated[bool, typer.Option("--force", help="promote what the gate holds")] = False,
+    branch: Branch = "",
+) -> None:
+    """Judge a model against the champion on today's gold set, and make it champion if it passes."""
+    from rayon.promotion import decide, judge_candidate
+    from rayon.registry import find_model
+
+    with _sentences():
+        config = _read(experiment)
+        model = find_model(_run(run), config.name)
+        verdict, before = judge_candidate(model, _dataset(config), config, branch)
+        for record in verdict.records:
+            typer.echo(f"{'holds' if record.passed else 'FAILS'}  {record.sentence}")
+        event = decide(verdict, "force" if force else "auto", config.name, model.version, reason, branch)
+    if event is None:
+        typer.echo(f"held: {before or 'no model'} stays champion. --force promotes it all the same.", err=True)
+        raise typer.Exit(2)
+    typer.echo(f"{event.to} is champion (before: {event.before or 'none'})")
+
+
+@app.command()
+def rollback(reason: Reason, experiment: Experiment = DEMO, branch: Branch = "") -> None:
+    """Return to the champion before this one."""
+    from rayon.champions import rollback as return_to
+
+    with _sentences():
+        event = return_to(_read(experiment).name, reason, branch)
+    typer.echo(f"{event.to} is champion again (before: {event.before})")
+
+
+@app.command()
+def compare(
+    first: Run,
+    second: Run,
+    experiment: Experiment = DEMO,
+    rows: Annotated[int, typer.Option(help="how many products they disagree on to show")] = 20,
+) -> None:
+    """Run two models on today's gold set: gains by category, and products they disagree on."""
+    from rayon.comparison import compare as measure
+
+    with _sentences():
+        config = _read(experiment)
+        found = measure(_run(first), _run(second), _dataset(config), config)
+    gain = found.gain
+    typer.echo(f"{found.products} gold products; macro-F1 of the second less the first: {gain.value:+.4f} ", nl=False)
+    typer.echo(f"[{gain.low:+.4f}, {gain.high:+.4f}]\n")
+    table = [("category", "products", "first", "second", "gain")]
+    table += [(str(r.category), str(r.products), f"{r.first:.3f}", f"{r.second:.3f}", f"{r.gain:+.3f}")
+              for r in found.categories.itertuples()]  # fmt: skip
+    _print(table)
+    counts = found.disagreements["right"].value_counts()
+    typer.echo(f"\nthey disagree on {len(found.disagreements)} products; right: ", nl=False)
+    typer.echo(", ".join(f"{who} {count}" for who, count in counts.items()) or "nobody")
+    shown = found.disagreements.head(rows)
+    _print([tuple(shown.columns), *(tuple(str(cell)[:48] for cell in line) for line in shown.itertuples(index=False))])
+
+
+@app.command()
+def show(run: Run, experiment: Experiment = DEMO) -> None:
+    """Tell what is known of one model, the gate's lines included."""
+    from metaflow import Run as MetaflowRun
+
+    from rayon.champions import RegistryError
+    from rayon.models_table import catalog
+
+    with _sentences():
+        name = _read(experiment).name
+        row = next((row for row in catalog(name) if row.run == _run(run)), None)
+        if row is None:
+            raise RegistryError(f"there is no model {_run(run)} of '{name}': see `python -m rayon models`.")
+    for field, value in row._asdict().items():
+        if value not in ("", None):
+            typer.echo(f"{field:10} {value if not isinstance(value, float) else f'{value:.4f}'}")
+    if row.gate:
+        for record in MetaflowRun(row.run)["gate"].task["verdict"].data["records"]:  # type: ignore[index]
+            typer.echo(f"{'  holds' if record['passed'] else '  FAILS'}    {record['sentence']}")
+    if not row.problem:
+        typer.echo(f"card       python flows/train_flow.py card view {row.run.partition('/')[2]}/evaluate --id model")
+
+
+def _run(run: str) -> str:
+    return run if "/" in run else f"TrainFlow/{run}"
+
+
+def _dataset(config: Config) -> Dataset:
+    from rayon.champions import RegistryError
+    from rayon.preparing import open_version
+    from rayon.registry import latest_dataset
+
+    version = latest_dataset(config.name) or latest_dataset(config.name, flow="TrainFlow")
+    if version is None:
+        raise RegistryError(f"there is no dataset version of '{config.name}': `python flows/preprocess_flow.py run`.")
+    return open_version(version.manifest, config)
+
+
+def _print(table: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns; what comes last may be as long as it likes."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    for row in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo(line.rstrip())
 
 
 def _read(experiment: Path) -> Config:

@@ -15,9 +15,11 @@ def closing_lines(
     selected: str,
     dataset_run: str,
     wandb: str,
+    verdict: Mapping[str, Any],
+    promoted: bool,
     current: Any,
 ) -> list[str]:
-    """Return the five lines that end a run: what, how good, against what, where to look, what next."""
+    """Return the six lines that end a run: what, how good, against what, where to look, what next."""
     macro = report["metrics"]["macro_f1"]
     others = [f"{row['name']} {row['macro_f1']['value']:.3f}" for row in comparison if row["name"] != selected]
     coverage = ", ".join(
@@ -28,7 +30,18 @@ def closing_lines(
         f"gold set  macro-F1 {macro['value']:.3f} [{macro['low']:.3f}, {macro['high']:.3f}], ECE {report['ece']:.3f}, "
         f"fileable without a human: {coverage}",
         f"against   {', '.join(others) or 'nothing else'}",
-        f"look at   python flows/train_flow.py card view {current.run_id}/evaluate --id model | W&B: {wandb}",
-        "next      python flows/preprocess_flow.py run (a dataset version of its own), "
+        f"gate      {_gate(verdict, promoted)}",
+        f"look at   python flows/train_flow.py card view {current.run_id}/evaluate --id model | "
+        f"... {current.run_id}/gate --id gate | W&B: {wandb}",
+        "next      python flows/score_flow.py run --input new.csv | python -m rayon models | "
         "--config experiment configs/catalog.yaml (your catalogue)",
     ]
+
+
+def _gate(verdict: Mapping[str, Any], promoted: bool) -> str:
+    if promoted:
+        forced = " by force" if verdict["verdict"] == "hold" else ""
+        return f"promoted{forced}, champion now (before: {verdict['before'] or 'none'})"
+    if verdict["verdict"] == "hold":
+        return f"held, {verdict['before'] or 'no model'} stays champion: {verdict['reason']}"
+    return "passed, not promoted: `python -m rayon promote RUN` does"

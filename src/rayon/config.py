@@ -191,6 +191,26 @@ class Evaluation:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Gate:
+    """What a candidate must hold to become champion; shares and scores are in [0, 1].
+
+    Against a champion: `margin` is the least mean gain in macro-F1, `lower_bound` what the gain's `confidence` interval
+    must stay above, `category_fall` and `modality_fall` how much the F1 of a category (of `category_products` gold
+    products or more) and the macro-F1 without photo or without text may fall. Always: `floor` is the least macro-F1,
+    `ece` the most calibration error.
+    """
+
+    margin: Annotated[float, Field(ge=-1, le=1)] = 0.003
+    lower_bound: Annotated[float, Field(ge=-1, le=1)] = -0.002
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.3
+    category_fall: Annotated[float, Field(ge=0, le=1)] = 0.2
+    category_products: Positive = 10
+    modality_fall: Annotated[float, Field(ge=0, le=1)] = 0.03
+    ece: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Score:
     """How products are scored.
 
@@ -249,6 +269,7 @@ class Config:
     fusion: Fusion = dataclasses.field(default_factory=Fusion)
     trainer: Trainer = dataclasses.field(default_factory=Trainer)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+    gate: Gate = dataclasses.field(default_factory=Gate)
     score: Score = dataclasses.field(default_factory=Score)
     resources: Resources = dataclasses.field(default_factory=Resources)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from metaflow.exception import MetaflowException
 
+from rayon.champions import RegistryError
 from rayon.config import Config, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
 from rayon.data.outputs import OutputError
@@ -24,7 +25,6 @@ from rayon.data.synthetic import write_catalogue
 from rayon.data.tables import CatalogError
 from rayon.registry import (
     DatasetVersion,
-    RegistryError,
     artifact_names,
     dataset_of,
     dataset_tag,

@@ -13,17 +13,14 @@ from typing import NamedTuple
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from metaflow import Flow, Run, Task, namespace
+from metaflow import Run, Task, namespace
 from metaflow.exception import MetaflowNotFound
 
+from rayon.champions import RegistryError, champion, runs_tagged
 from rayon.data.shards import Manifest, ShardRef
 
 DATASET_FLOWS = {"PreprocessFlow": "combine", "TrainFlow": "start"}
 """The flows that leave dataset versions, and the step whose artifact `manifest` holds it."""
-
-
-class RegistryError(LookupError):
-    """A run is not there, or is not what was asked for. The message says which and what to do."""
 
 
 class DatasetVersion(NamedTuple):
@@ -40,7 +37,7 @@ def dataset_tag(name: str) -> str:
 
 def latest_dataset(name: str, flow: str = "PreprocessFlow") -> DatasetVersion | None:
     """Return the newest dataset version of catalogue `name` that a run of `flow` finished, None where there is none."""
-    for run in _runs(flow, dataset_tag(name)):
+    for run in runs_tagged(flow, dataset_tag(name)):
         # a version prepared by a training is whole when its step is, whatever became of the training
         if run.successful or (flow != "PreprocessFlow" and _task(run).successful):
             return _version(run)
@@ -78,11 +75,6 @@ def model_tag(name: str) -> str:
     return f"model:{name}"
 
 
-def champion_tag(name: str) -> str:
-    """Return the tag of the one run whose bundle is served for catalogue `name`."""
-    return f"champion:{name}"
-
-
 def scores_tag(name: str) -> str:
     """Return the tag of the runs that scored products for catalogue `name`."""
     return f"scores:{name}"
@@ -100,12 +92,15 @@ def find_model(which: str, name: str) -> Model:
         RegistryError: there is no such model.
     """
     if which in ("", "champion"):
-        for run in _runs("TrainFlow", champion_tag(name)):
-            return _model(run)
+        served = champion(name)
+        if served is not None:
+            return _model(Run(served.to))
         if which:
-            raise RegistryError(f"no model of '{name}' is champion: promote one, or leave --model out for the latest.")
+            raise RegistryError(
+                f"no model of '{name}' is champion: `python -m rayon promote RUN`, or leave --model out for the latest."
+            )
     if which in ("", "latest"):
-        for run in _runs("TrainFlow", model_tag(name)):
+        for run in runs_tagged("TrainFlow", model_tag(name)):
             if run.successful:
                 return _model(run)
         raise RegistryError(
@@ -190,14 +185,6 @@ def _artifact(ref: ShardRef, kind: str) -> bytes:
             "Run flows/preprocess_flow.py again with `--fresh true` to build the dataset anew."
         ) from error
     return data
-
-
-def _runs(flow: str, *tags: str) -> Iterator[Run]:
-    namespace(None)
-    try:
-        yield from Flow(flow).runs(*tags)
-    except MetaflowNotFound:
-        return
 
 
 def _model(run: Run) -> Model:

@@ -1,0 +1,146 @@
+"""Who is champion: a history of promotions, kept as tags of the runs that were promoted.
+
+An event is one tag, written once and never changed: promoting adds an event to the promoted run, rolling back adds one
+to the run that is returned to. The champion follows from the events alone, the last one counts. So two promotions at
+once leave two events and one champion, on every reader's machine the same one. A later event has a higher number; where
+two were made at once, the later time, then chance, decides.
+
+One of the few modules that know Metaflow. It does not look into models.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from metaflow import Flow, Run, namespace
+from metaflow.exception import MetaflowNotFound
+
+_PREFIX = "rayon.event:"
+_REASON_CHARS = 160  # a tag holds 500 bytes
+
+
+class RegistryError(LookupError):
+    """A run is not there, or is not what was asked for. The message says which and what to do."""
+
+
+class Event(NamedTuple):
+    """One promotion or rollback.
+
+    `kind` is 'promote' or 'rollback'; `to` and `before` are runs such as 'TrainFlow/12' (`before` '' where there was no
+    champion); `verdict` is the gate's, 'forced' where it was overruled, '' where it was not asked; `time` is UTC, ISO.
+    """
+
+    number: int
+    time: str
+    id: str
+    kind: str
+    to: str
+    before: str
+    who: str
+    reason: str
+    verdict: str
+
+
+def champion_tag(name: str) -> str:
+    """Return the tag of every run that was ever champion of catalogue `name`."""
+    return f"champion:{name}"
+
+
+def history(name: str, branch: str = "") -> list[Event]:
+    """Return all events of catalogue `name`, oldest first; of one project branch where it is given."""
+    tags = (champion_tag(name), *((f"project_branch:{branch}",) if branch else ()))
+    events = [event for run in runs_tagged("TrainFlow", *tags) for event in _events(run, name)]
+    return sorted(events)
+
+
+def champion(name: str, branch: str = "") -> Event | None:
+    """Return the event that made today's champion of catalogue `name`, None where there is none."""
+    events = history(name, branch)
+    return events[-1] if events else None
+
+
+def promote(name: str, run: str, reason: str, verdict: str = "", branch: str = "", who: str = "") -> Event:
+    """Make a run, 'TrainFlow/12', champion of catalogue `name`. A champion that is promoted again stays as it is.
+
+    Raises:
+        RegistryError: there is no such run.
+    """
+    events = history(name, branch)
+    if events and events[-1].to == run:
+        return events[-1]
+    return _add(name, events, "promote", run, reason, verdict, who)
+
+
+def rollback(name: str, reason: str, branch: str = "", who: str = "") -> Event:
+    """Return to the champion before this one; a second rollback goes one further back.
+
+    Raises:
+        RegistryError: there is no champion, or none before it.
+    """
+    events = history(name, branch)
+    line = standing(events)
+    if len(line) < 2:
+        there = f"{line[-1]} is the first champion of '{name}'" if line else f"'{name}' has no champion"
+        raise RegistryError(f"{there}: there is nothing to roll back to.")
+    return _add(name, events, "rollback", line[-2], reason, "", who)
+
+
+def standing(events: list[Event]) -> list[str]:
+    """Return the champions that rollbacks would return to, the present one last."""
+    line: list[str] = []
+    for event in events:
+        if event.kind == "promote":
+            line.append(event.to)
+        elif event.to in line:
+            del line[len(line) - line[::-1].index(event.to) :]
+        else:  # the run that it was promoted in is gone
+            line = [event.to]
+    return line
+
+
+def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
+    """Yield the runs of a flow that have all these tags, in every namespace, newest first."""
+    namespace(None)
+    try:
+        yield from Flow(flow).runs(*tags)
+    except MetaflowNotFound:
+        return
+
+
+def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdict: str, who: str) -> Event:
+    namespace(None)
+    try:
+        promoted = Run(run)
+    except MetaflowNotFound as error:
+        raise RegistryError(
+            f"there is no run {run} here, it was deleted or never was: see `python -m rayon models`."
+        ) from error
+    last = events[-1] if events else None
+    event = Event(
+        last.number + 1 if last else 1,
+        datetime.now(UTC).isoformat(timespec="microseconds"),
+        uuid.uuid4().hex[:8],
+        kind,
+        run,
+        last.to if last else "",
+        who or os.environ.get("METAFLOW_USER") or getpass.getuser(),
+        " ".join(reason.split())[:_REASON_CHARS],
+        verdict,
+    )
+    facts = {"name": name, **{field: value for field, value in event._asdict().items() if field != "to"}}
+    promoted.add_tags([champion_tag(name), _PREFIX + json.dumps(facts, ensure_ascii=False, separators=(",", ":"))])
+    return event
+
+
+def _events(run: Run, name: str) -> Iterator[Event]:
+    for tag in run.user_tags:
+        if tag.startswith(_PREFIX):
+            facts: dict[str, Any] = json.loads(tag.removeprefix(_PREFIX))
+            if facts.pop("name") == name:
+                yield Event(to=run.pathspec, **facts)

@@ -1,0 +1,123 @@
+"""The end of the road to production: judge a candidate against the champion, promote it or hold it.
+
+Brings together the registry, the gate and re-scoring; the flow and the command line call it. A model that is held
+leaves the champion as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from rayon.bundle import BundleError, read_bundle
+from rayon.cards import gate_card
+from rayon.champions import Event, RegistryError, champion, promote
+from rayon.config import Config
+from rayon.data.dataset import Dataset
+from rayon.gate import HOLD, GateRecord, Said, Verdict, judge
+from rayon.gold import predict_gold_baseline
+from rayon.inference import Predictor, PredictorError
+from rayon.models.encoders import EncoderError
+from rayon.models.features import FeatureStore
+from rayon.preparing import RayonError, track
+from rayon.registry import Model, find_model
+from rayon.rescoring import gold_labels, reproduced, rescore
+
+Policy = Literal["auto", "never", "force"]
+FORCED = "forced"
+
+
+def judge_candidate(candidate: Model, dataset: Dataset, config: Config, branch: str = "") -> tuple[Verdict, str]:
+    """Return the gate's verdict on a model, and the run that is champion now, '' where there is none.
+
+    Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate that fails:
+    whoever wants to replace it unseen promotes by force.
+    """
+    served = champion(config.name, branch)
+    said: Said | None = None
+    problem = ""
+    if served is not None and served.to != candidate.version:
+        try:
+            said = rescore(open_model(find_model(served.to, config.name), config), dataset)
+        except (RegistryError, BundleError, EncoderError, PredictorError) as error:
+            problem = f"the champion {served.to} cannot be run beside it: {error}"
+    elif served is not None:
+        served = None  # judged again: it does not compete with itself
+    verdict = judge(
+        gold_labels(dataset),
+        dataset.categories,
+        rescore(open_model(candidate, config), dataset),
+        said,
+        np.asarray(predict_gold_baseline(dataset).log_probabilities) if said is None else np.empty((0, 0)),
+        config.gate,
+        reproduced(candidate.bundle, dataset, Path(config.cache), config.score.precision),
+        config.evaluation.bootstrap,
+    )
+    if problem:
+        record = GateRecord("champion", 0.0, 0.0, False, problem)
+        failed = [line.sentence for line in (*verdict.records, record) if not line.passed]
+        verdict = Verdict(HOLD, (*verdict.records, record), "; ".join(failed))
+    return verdict, served.to if served is not None else ""
+
+
+def conclude_training(
+    bundle: bytes, dataset: Dataset, config: Config, policy: str, reason: str, current: Any
+) -> tuple[dict[str, Any], bool]:
+    """Judge the model of the running training, promote it as `policy` says, draw the card `gate`, log to W&B.
+
+    Returns the verdict as plain data, with the champion before, and whether the model is champion now.
+    """
+    run, branch = f"{current.flow_name}/{current.run_id}", current.branch_name
+    verdict, before = judge_candidate(Model(run, bundle), dataset, config, branch)
+    event = decide(verdict, check_policy(policy), config.name, run, reason, branch)
+    facts = {
+        "model": run,
+        "champion before": before or "none",
+        "gold set": f"{len(gold_labels(dataset)):,} products of {dataset.fingerprint[:12]}",
+        "policy": policy,
+        "reason": event.reason if event else verdict.reason,
+    }
+    current.card["gate"].extend(gate_card(verdict, event is not None, before, facts))
+    with track(config, current, "gate", [verdict.verdict]) as tracked:
+        tracked.summary({f"gate/{record.name}": record.actual for record in verdict.records})
+        tracked.summary({"gate/verdict": verdict.verdict, "gate/promoted": event is not None})
+        if event is not None:
+            about = {"run": run, "dataset": dataset.fingerprint, "before": before}
+            tracked.artifact(f"{config.name}-bundle", "model", bundle, "bundle.safetensors", about, ["champion"])
+    return {**verdict.as_dict(), "before": before}, event is not None
+
+
+def check_policy(policy: str) -> Policy:
+    """Return the policy.
+
+    Raises:
+        RayonError: there is no such policy.
+    """
+    for known in get_args(Policy):
+        if policy == known:
+            return cast(Policy, policy)
+    raise RayonError(f"--promote {policy}: write auto, never or force.")
+
+
+def decide(
+    verdict: Verdict, policy: Policy, name: str, run: str, reason: str, branch: str = "", who: str = ""
+) -> Event | None:
+    """Promote a run as the gate and the policy say; None where it is held.
+
+    'auto' follows the gate, 'never' promotes nothing, 'force' promotes whatever the gate says.
+    """
+    held = verdict.verdict == HOLD
+    if policy == "never" or (policy == "auto" and held):
+        return None
+    return promote(name, run, reason or verdict.reason, FORCED if held else verdict.verdict, branch, who)
+
+
+def open_model(model: Model, config: Config) -> Predictor:
+    """Return a predictor whose decisions nobody asks for: any threshold will do."""
+    store = FeatureStore(Path(config.cache) / "features")
+    bundle = read_bundle(model.bundle)
+    precisions = [threshold.precision for threshold in bundle.thresholds]
+    precision = config.score.precision if config.score.precision in precisions else precisions[0]
+    return Predictor(bundle, model.version, precision, store)

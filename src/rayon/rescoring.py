@@ -1,0 +1,112 @@
+"""Runs a model on today's gold set, whatever it was trained on, and checks that its bundle says the same elsewhere.
+
+Two models are compared on what they say of the same products, never by scores of different days. Knows datasets and
+predictors, no flow and no registry.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rayon.bundle import read_bundle
+from rayon.data.dataset import Dataset
+from rayon.data.shards import read_table, write_table
+from rayon.gate import Said
+from rayon.gold import gold_rows
+from rayon.inference import Predictor, Prepared
+from rayon.models.features import FeatureStore
+
+CHECKED = 32
+"""How many gold products a fresh process must give the same probabilities for."""
+
+_FLOOR = -30.0
+_SECONDS = 300
+
+
+def gold_products(dataset: Dataset, count: int | None = None) -> Prepared:
+    """Return the gold set's products, or the first `count` of them."""
+    rows = gold_rows(dataset)[:count]
+    frame = dataset.frame.iloc[rows]
+    return Prepared(frame["designation"].tolist(), frame["description"].tolist(), dataset.photos(rows.tolist()))
+
+
+def gold_labels(dataset: Dataset) -> NDArray[np.int64]:
+    """Return the labels of the gold set, (N,)."""
+    return dataset.frame["label"].to_numpy()[gold_rows(dataset)].astype(np.int64)
+
+
+def rescore(predictor: Predictor, dataset: Dataset) -> Said:
+    """Return what a model says of the dataset's gold set, in the dataset's categories.
+
+    A category that the model does not know gets probability 0; what it gives to categories that the dataset no longer
+    has is gathered in one more, last column.
+    """
+    products = gold_products(dataset)
+    modalities = {branch.modality for branch in predictor.bundle.served.network.branches}
+    nothing = [""] * len(products.designations)
+
+    def said(prepared: Prepared) -> NDArray[np.float64]:
+        return _translated(
+            predictor.probabilities(prepared).log_probabilities, predictor.categories, dataset.categories
+        )
+
+    return Said(
+        said(products),
+        said(products._replace(photos=[None] * len(nothing))) if "text" in modalities else None,
+        said(products._replace(designations=nothing, descriptions=nothing)) if "image" in modalities else None,
+    )
+
+
+def reproduced(bundle: bytes, dataset: Dataset, cache: Path, precision: float) -> float:
+    """Return the largest difference between the probabilities of a bundle here and in a process that has just started.
+
+    Compared on the first gold products; infinite where the other process does not get that far.
+    """
+    products = gold_products(dataset, CHECKED)
+    here = _probabilities(bundle, products, cache, precision)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "bundle").write_bytes(bundle)
+        (folder / "products").write_bytes(write_table(pa.table(products._asdict(), schema=_SCHEMA)))
+        command = [sys.executable, "-m", "rayon.rescoring", name, str(cache), str(precision)]
+        try:
+            subprocess.run(command, check=True, timeout=_SECONDS, capture_output=True)
+            there = np.load(folder / "probabilities.npy", allow_pickle=False)
+        except (subprocess.SubprocessError, OSError, ValueError):
+            return float("inf")
+    return float(np.abs(here - there).max(initial=0.0)) if here.shape == there.shape else float("inf")
+
+
+_SCHEMA = pa.schema({"designations": pa.string(), "descriptions": pa.string(), "photos": pa.large_binary()})
+
+
+def _probabilities(bundle: bytes, products: Prepared, cache: Path, precision: float) -> NDArray[np.float64]:
+    predictor = Predictor(read_bundle(bundle), "", precision, FeatureStore(cache / "features"))
+    return np.exp(predictor.probabilities(products).log_probabilities)
+
+
+def _translated(log: NDArray[np.float64], known: tuple[str, ...], categories: tuple[str, ...]) -> NDArray[np.float64]:
+    if known == categories:
+        return log
+    places = {name: place for place, name in enumerate(categories)}
+    probabilities = np.zeros((len(log), len(categories) + 1))
+    for column, name in enumerate(known):
+        probabilities[:, places.get(name, len(categories))] += np.exp(log[:, column])
+    return np.log(np.maximum(probabilities, np.exp(_FLOOR)))
+
+
+def _main(folder: Path, cache: Path, precision: float) -> None:
+    table = read_table((folder / "products").read_bytes())
+    products = Prepared(*(table[name].to_pylist() for name in _SCHEMA.names))
+    np.save(folder / "probabilities.npy", _probabilities((folder / "bundle").read_bytes(), products, cache, precision))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
