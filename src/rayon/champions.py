@@ -22,6 +22,7 @@ from metaflow import Flow, Run, namespace
 from metaflow.exception import MetaflowNotFound
 
 _PREFIX = "rayon.event:"
+_MICROSECOND_DIGITS = 16
 _REASON_CHARS = 160  # a tag holds 500 bytes
 
 
@@ -108,9 +109,20 @@ def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
     """Yield the runs of a flow that have all these tags, in every namespace, newest first."""
     namespace(None)
     try:
-        yield from Flow(flow).runs(*tags)
+        yield from sorted(Flow(flow).runs(*tags), key=started, reverse=True)
     except MetaflowNotFound:
         return
+
+
+def started(run: Run) -> datetime:
+    """Return when a run began, UTC. A run kept in local files is named by that moment, in microseconds.
+
+    What Metaflow calls its creation moves there each time the run is tagged, as promoting does.
+    """
+    if run.id.isdigit() and len(run.id) >= _MICROSECOND_DIGITS:
+        return datetime.fromtimestamp(int(run.id) / 1e6, UTC)
+    created: datetime = run.created_at
+    return created.astimezone(UTC)
 
 
 def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdict: str, who: str) -> Event:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from metaflow import Run
 from metaflow.exception import MetaflowException
 
-from rayon.champions import Event, history, runs_tagged
+from rayon.champions import Event, history, runs_tagged, started
 from rayon.registry import model_tag
 
 
@@ -48,7 +48,7 @@ def catalog(name: str, branch: str = "") -> list[ModelRow]:
 
 
 def _row(run: Run, events: list[Event]) -> ModelRow:
-    created = run.created_at.isoformat(timespec="seconds") if run.created_at else ""
+    created = started(run).isoformat(timespec="seconds")
     try:
         artifacts = run["evaluate"].task
         report: dict[str, Any] = artifacts["report"].data  # type: ignore[index]
@@ -69,7 +69,7 @@ def _row(run: Run, events: list[Event]) -> ModelRow:
         metric["low"],
         metric["high"],
         report["ece"],
-        gate,
+        gate or next((event.verdict for event in reversed(events) if event.to == run.pathspec), ""),
         *_reign(run.pathspec, events),
         "" if run.successful or not run.finished else "the run failed after its evaluation",
     )

@@ -36,14 +36,15 @@ def test_candidates_are_compared_and_the_baseline_is_never_selected(story):
     assert data.comparison[0]["validation_macro_f1"] is None
 
 
-def test_a_run_ends_with_five_lines_that_say_where_to_look(story):
+def test_a_run_ends_with_six_lines_that_say_where_to_look(story):
     lines = [line for line in story.alone.output.splitlines() if f"[{story.alone.run_id}/end/" in line]
     printed = [line.split("] ", 1)[-1] for line in lines]
     starts = [line.split()[0] for line in printed if line.split()]
-    assert [word for word in starts if word in ("trained", "gold", "against", "look", "next")] == [
+    assert [word for word in starts if word in ("trained", "gold", "against", "gate", "look", "next")] == [
         "trained",
         "gold",
         "against",
+        "gate",
         "look",
         "next",
     ]
