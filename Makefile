@@ -35,6 +35,10 @@ train: $(STAMP)  ## train on the demo catalogue, or on EXPERIMENT
 score: $(STAMP)  ## score INPUT=products.csv (IMAGES=folder), or the unseen products
 	$(BIN)/python flows/score_flow.py --config experiment $(EXPERIMENT) run $(if $(INPUT),--input $(INPUT)) $(if $(IMAGES),--images $(IMAGES))
 
+.PHONY: models
+models: $(STAMP)  ## list the models of EXPERIMENT and which is champion
+	$(BIN)/python -m rayon models -e $(EXPERIMENT)
+
 .PHONY: test
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest
