@@ -10,7 +10,6 @@ One of the few modules that know Metaflow. It does not look into models.
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import uuid
@@ -18,8 +17,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from metaflow import Flow, Run, namespace
+from metaflow import Flow, Run, current, namespace
 from metaflow.exception import MetaflowNotFound
+from metaflow.util import get_username
 
 _PREFIX = "rayon.event:"
 _MICROSECOND_DIGITS = 16
@@ -53,38 +53,36 @@ def champion_tag(name: str) -> str:
     return f"champion:{name}"
 
 
-def history(name: str, branch: str = "") -> list[Event]:
-    """Return all events of catalogue `name`, oldest first; of one project branch where it is given."""
-    tags = (champion_tag(name), *((f"project_branch:{branch}",) if branch else ()))
-    events = [event for run in runs_tagged("TrainFlow", *tags) for event in _events(run, name)]
-    return sorted(events)
+def history(name: str) -> list[Event]:
+    """Return all events of catalogue `name` in this project branch, oldest first."""
+    return sorted(event for run in runs_tagged("TrainFlow", champion_tag(name)) for event in _events(run, name))
 
 
-def champion(name: str, branch: str = "") -> Event | None:
+def champion(name: str) -> Event | None:
     """Return the event that made today's champion of catalogue `name`, None where there is none."""
-    events = history(name, branch)
+    events = history(name)
     return events[-1] if events else None
 
 
-def promote(name: str, run: str, reason: str, verdict: str = "", branch: str = "", who: str = "") -> Event:
+def promote(name: str, run: str, reason: str, verdict: str = "", who: str = "") -> Event:
     """Make a run, 'TrainFlow/12', champion of catalogue `name`. A champion that is promoted again stays as it is.
 
     Raises:
-        RegistryError: there is no such run.
+        RegistryError: there is no such run, or it is of another project branch.
     """
-    events = history(name, branch)
+    events = history(name)
     if events and events[-1].to == run:
         return events[-1]
     return _add(name, events, "promote", run, reason, verdict, who)
 
 
-def rollback(name: str, reason: str, branch: str = "", who: str = "") -> Event:
+def rollback(name: str, reason: str, who: str = "") -> Event:
     """Return to the champion before this one; a second rollback goes one further back.
 
     Raises:
         RegistryError: there is no champion, or none before it.
     """
-    events = history(name, branch)
+    events = history(name)
     line = standing(events)
     if len(line) < 2:
         there = f"{line[-1]} is the first champion of '{name}'" if line else f"'{name}' has no champion"
@@ -106,12 +104,25 @@ def standing(events: list[Event]) -> list[str]:
 
 
 def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
-    """Yield the runs of a flow that have all these tags, in every namespace, newest first."""
+    """Yield the runs of a flow in this project branch that have all these tags, whoever started them, newest first."""
     namespace(None)
     try:
-        yield from sorted(Flow(flow).runs(*tags), key=started, reverse=True)
+        yield from sorted(Flow(flow).runs(_branch_tag(), *tags), key=started, reverse=True)
     except MetaflowNotFound:
         return
+
+
+def branch_here() -> str:
+    """Return the project branch that is looked at: what a user tries does not touch what production serves.
+
+    Within a flow it is the flow's own, elsewhere that of the variable RAYON_BRANCH ('prod', 'test.anna'...), else the
+    user's, as Metaflow has it.
+    """
+    return getattr(current, "branch_name", None) or os.environ.get("RAYON_BRANCH") or f"user.{get_username()}"
+
+
+def _branch_tag() -> str:
+    return f"project_branch:{branch_here()}"
 
 
 def started(run: Run) -> datetime:
@@ -133,6 +144,13 @@ def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdi
         raise RegistryError(
             f"there is no run {run} here, it was deleted or never was: see `python -m rayon models`."
         ) from error
+    if _branch_tag() not in promoted.tags:
+        theirs = next((tag for tag in promoted.tags if tag.startswith("project_branch:")), "no branch").partition(":")[
+            2
+        ]
+        raise RegistryError(
+            f"the run {run} is of the branch '{theirs}', not of '{branch_here()}': choose it with --branch."
+        )
     last = events[-1] if events else None
     event = Event(
         last.number + 1 if last else 1,
@@ -141,7 +159,7 @@ def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdi
         kind,
         run,
         last.to if last else "",
-        who or os.environ.get("METAFLOW_USER") or getpass.getuser(),
+        who or get_username() or "",
         " ".join(reason.split())[:_REASON_CHARS],
         verdict,
     )

@@ -6,6 +6,7 @@ inside the commands, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 DriftKind = Literal["vocabulary", "mix", "photo_style", "broken_photos", "new_category", "concept"]
 
 app = typer.Typer(
-    help="rayon: what is done beside the flows (see flows/*.py, and `make help`).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,6 +30,18 @@ app = typer.Typer(
 Experiment = Annotated[Path, typer.Option("--experiment", "-e", help="the experiment's YAML file")]
 Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'latest' or a bundle's file")]
 DEMO = Path("configs/demo.yaml")
+
+
+@app.callback()
+def main(
+    branch: Annotated[
+        str,
+        typer.Option(help="the Metaflow project branch to look at, such as prod or user.anna", envvar="RAYON_BRANCH"),
+    ] = "",
+) -> None:
+    """rayon: what is done beside the flows (see flows/*.py, and `make help`)."""
+    if branch:
+        os.environ["RAYON_BRANCH"] = branch
 
 
 @app.command()
@@ -88,13 +100,11 @@ def simulate(
 
 Run = Annotated[str, typer.Argument(help="a run of TrainFlow, such as 12 or TrainFlow/12")]
 Reason = Annotated[str, typer.Option(help="why, for the history")]
-Branch = Annotated[str, typer.Option(help="of one Metaflow project branch alone, such as prod or user.anna")]
 
 
 @app.command()
 def models(
     experiment: Experiment = DEMO,
-    branch: Branch = "",
     json_file: Annotated[
         str, typer.Option("--json", help="write the table as JSON to this file, - for the screen")
     ] = "",
@@ -105,7 +115,7 @@ def models(
     from rayon.models_table import catalog
 
     with _sentences():
-        rows = catalog(_read(experiment).name, branch)
+        rows = catalog(_read(experiment).name)
     if json_file:
         text = json.dumps([row._asdict() for row in rows], ensure_ascii=False, indent=1)
         typer.echo(text) if json_file == "-" else Path(json_file).write_text(text + "\n", encoding="utf-8")
@@ -125,12 +135,12 @@ def models(
 
 
 @app.command()
-def history(experiment: Experiment = DEMO, branch: Branch = "") -> None:
+def history(experiment: Experiment = DEMO) -> None:
     """Tell who was made champion when, by whom and why."""
     from rayon.champions import history as events
 
     with _sentences():
-        told = events(_read(experiment).name, branch)
+        told = events(_read(experiment).name)
     if not told:
         typer.echo("nothing was promoted yet: `python -m rayon promote RUN`, or train with --promote auto.")
         return
@@ -145,7 +155,6 @@ def promote(
     reason: Reason,
     experiment: Experiment = DEMO,
     force: Annotated[bool, typer.Option("--force", help="promote what the gate holds")] = False,
-    branch: Branch = "",
 ) -> None:
     """Judge a model against the champion on today's gold set, and make it champion if it passes."""
     from rayon.promotion import decide, judge_candidate
@@ -154,10 +163,10 @@ def promote(
     with _sentences():
         config = _read(experiment)
         model = find_model(_run(run), config.name)
-        verdict, before = judge_candidate(model, _dataset(config), config, branch)
+        verdict, before = judge_candidate(model, _dataset(config), config)
         for record in verdict.records:
             typer.echo(f"{'holds' if record.passed else 'FAILS'}  {record.sentence}")
-        event = decide(verdict, "force" if force else "auto", config.name, model.version, reason, branch)
+        event = decide(verdict, "force" if force else "auto", config.name, model.version, reason)
     if event is None:
         typer.echo(f"held: {before or 'no model'} stays champion. --force promotes it all the same.", err=True)
         raise typer.Exit(2)
@@ -165,12 +174,12 @@ def promote(
 
 
 @app.command()
-def rollback(reason: Reason, experiment: Experiment = DEMO, branch: Branch = "") -> None:
+def rollback(reason: Reason, experiment: Experiment = DEMO) -> None:
     """Return to the champion before this one."""
     from rayon.champions import rollback as return_to
 
     with _sentences():
-        event = return_to(_read(experiment).name, reason, branch)
+        event = return_to(_read(experiment).name, reason)
     typer.echo(f"{event.to} is champion again (before: {event.before})")
 
 

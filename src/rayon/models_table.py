@@ -37,11 +37,10 @@ class ModelRow(NamedTuple):
     problem: str
 
 
-def catalog(name: str, branch: str = "") -> list[ModelRow]:
+def catalog(name: str) -> list[ModelRow]:
     """Return the models of catalogue `name`, newest first; champions whose runs were deleted come last."""
-    events = history(name, branch)
-    tags = (model_tag(name), *((f"project_branch:{branch}",) if branch else ()))
-    rows = [_row(run, events) for run in runs_tagged("TrainFlow", *tags)]
+    events = history(name)
+    rows = [_row(run, events) for run in runs_tagged("TrainFlow", model_tag(name))]
     known = {row.run for row in rows}
     lost = {run for event in events for run in (event.to, event.before) if run and run not in known}
     return [*rows, *(_empty(run, "", events, "the run was deleted") for run in sorted(lost))]

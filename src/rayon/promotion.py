@@ -29,13 +29,13 @@ Policy = Literal["auto", "never", "force"]
 FORCED = "forced"
 
 
-def judge_candidate(candidate: Model, dataset: Dataset, config: Config, branch: str = "") -> tuple[Verdict, str]:
+def judge_candidate(candidate: Model, dataset: Dataset, config: Config) -> tuple[Verdict, str]:
     """Return the gate's verdict on a model, and the run that is champion now, '' where there is none.
 
     Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate that fails:
     whoever wants to replace it unseen promotes by force.
     """
-    served = champion(config.name, branch)
+    served = champion(config.name)
     said: Said | None = None
     problem = ""
     if served is not None and served.to != candidate.version:
@@ -69,9 +69,9 @@ def conclude_training(
 
     Returns the verdict as plain data, with the champion before, and whether the model is champion now.
     """
-    run, branch = f"{current.flow_name}/{current.run_id}", current.branch_name
-    verdict, before = judge_candidate(Model(run, bundle), dataset, config, branch)
-    event = decide(verdict, check_policy(policy), config.name, run, reason, branch)
+    run = f"{current.flow_name}/{current.run_id}"
+    verdict, before = judge_candidate(Model(run, bundle), dataset, config)
+    event = decide(verdict, check_policy(policy), config.name, run, reason)
     facts = {
         "model": run,
         "champion before": before or "none",
@@ -101,9 +101,7 @@ def check_policy(policy: str) -> Policy:
     raise RayonError(f"--promote {policy}: write auto, never or force.")
 
 
-def decide(
-    verdict: Verdict, policy: Policy, name: str, run: str, reason: str, branch: str = "", who: str = ""
-) -> Event | None:
+def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str) -> Event | None:
     """Promote a run as the gate and the policy say; None where it is held.
 
     'auto' follows the gate, 'never' promotes nothing, 'force' promotes whatever the gate says.
@@ -111,7 +109,7 @@ def decide(
     held = verdict.verdict == HOLD
     if policy == "never" or (policy == "auto" and held):
         return None
-    return promote(name, run, reason or verdict.reason, FORCED if held else verdict.verdict, branch, who)
+    return promote(name, run, reason or verdict.reason, FORCED if held else verdict.verdict)
 
 
 def open_model(model: Model, config: Config) -> Predictor:

@@ -1,7 +1,7 @@
 """Finds what earlier runs left: dataset versions, models and predictions, through the Metaflow client alone.
 
-One of the few modules that know Metaflow. Runs are looked up by tag, in every namespace, newest first; nothing is read
-from files that a flow left behind.
+One of the few modules that know Metaflow. Runs are looked up by tag within a project branch, whoever started them,
+newest first; nothing is read from files that a flow left behind.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import pytest
 from metaflow import Run, namespace
 from support_flows import Finished, Shop, artifacts
 
-from rayon.champions import champion, history
+from rayon.champions import RegistryError, champion, history, promote
 from rayon.registry import find_model
 
 
@@ -155,6 +155,14 @@ def test_a_held_model_is_promoted_by_force_alone_and_rolled_back(reign):
     assert events[0].reason == "the first" and all(event.who for event in events)
     shown = rayon(reign, "history").output
     assert shown.count("rollback") == 2 and "let us see" in shown
+
+
+def test_another_branch_has_champions_of_its_own(reign, monkeypatch):
+    monkeypatch.setenv("RAYON_BRANCH", "prod")
+    assert history("reign") == [] and champion("reign") is None
+    assert "no model yet" in rayon(reign, "models").output
+    with pytest.raises(RegistryError, match=r"is of the branch 'user\."):
+        promote("reign", run_of(reign.good), "to production")
 
 
 RACER = """
