@@ -11,19 +11,10 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 from pathlib import Path
 
 from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
-from metaflow.exception import MetaflowException
+
+from rayon.experiment import read_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def read_experiment(text: str) -> dict:
-    """Check an experiment's YAML before any task starts; its mistakes are a message and not a traceback."""
-    from rayon.config import ConfigError, read_config
-
-    try:
-        return read_config(text)
-    except ConfigError as error:
-        raise MetaflowException(str(error)) from None
 
 
 @project(name="rayon")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rayon.bundle import Bundle
 from rayon.config import Preprocess
 from rayon.data.batches import BranchInputs
-from rayon.data.images import PhotoError, decode_square, normalise_photo
+from rayon.data.images import PhotoError, decode_square, shrink_photo
 from rayon.data.shards import input_key
 from rayon.data.text import clean_label, clean_text, product_text
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
@@ -246,13 +246,7 @@ def _normalised(images: Sequence[bytes | None], settings: Preprocess) -> list[by
         if image is None:
             return None
         try:
-            return normalise_photo(
-                image,
-                settings.image_side,
-                settings.image_quality,
-                settings.max_image_megapixels,
-                settings.max_image_megabytes,
-            )
+            return shrink_photo(image, settings)
         except PhotoError as error:
             return PhotoError(error.reason, error.sentence)
 

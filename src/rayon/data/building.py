@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from rayon.config import Config
-from rayon.data.images import PhotoError, normalise_photo, read_photo
+from rayon.data.images import PhotoError, read_photo, shrink_photo
 from rayon.data.shards import (
     KEYS_SCHEMA,
     SHARD_SCHEMA,
@@ -119,12 +119,9 @@ def _photo(location: str, config: Config) -> bytes | PhotoError | None:
     if not location:
         return None
     try:
-        return normalise_photo(
+        return shrink_photo(
             read_photo(location, config.catalog.allow_urls, settings.max_image_megabytes, config.catalog.images),
-            settings.image_side,
-            settings.image_quality,
-            settings.max_image_megapixels,
-            settings.max_image_megabytes,
+            settings,
         )
     except PhotoError as error:
         # Made anew: the one that was raised holds on to the photo's bytes through its traceback.

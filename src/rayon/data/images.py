@@ -20,6 +20,8 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from rayon.config import Preprocess
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What Pillow may try (its JPEG reader takes MPO too). Its other readers are rarely needed and much less hardened."""
 
@@ -80,6 +82,17 @@ def normalise_photo(raw: bytes, side: int, quality: int, max_megapixels: float, 
         raise PhotoError("photo_unknown_format", sentence) from None
     except _DAMAGE as error:
         raise PhotoError("photo_damaged", f"the photo is damaged or cut short: {error}") from None
+
+
+def shrink_photo(raw: bytes, settings: Preprocess) -> bytes:
+    """Return the photo as `normalise_photo` makes it under an experiment's settings, whose errors it raises."""
+    return normalise_photo(
+        raw,
+        settings.image_side,
+        settings.image_quality,
+        settings.max_image_megapixels,
+        settings.max_image_megabytes,
+    )
 
 
 def decode_square(jpeg: bytes, side: int) -> np.ndarray:
