@@ -157,7 +157,7 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="promote what the gate holds")] = False,
 ) -> None:
     """Judge a model against the champion on today's gold set, and make it champion if it passes."""
-    from rayon.promotion import decide, judge_candidate
+    from rayon.promotion import announce, decide, judge_candidate
     from rayon.registry import find_model
 
     with _sentences():
@@ -171,16 +171,21 @@ def promote(
         typer.echo(f"held: {before or 'no model'} stays champion. --force promotes it all the same.", err=True)
         raise typer.Exit(2)
     typer.echo(f"{event.to} is champion (before: {event.before or 'none'})")
+    typer.echo(f"W&B: {announce(event, model.bundle, config)}")
 
 
 @app.command()
 def rollback(reason: Reason, experiment: Experiment = DEMO) -> None:
     """Return to the champion before this one."""
     from rayon.champions import rollback as return_to
+    from rayon.promotion import announce
+    from rayon.registry import find_model
 
     with _sentences():
-        event = return_to(_read(experiment).name, reason)
-    typer.echo(f"{event.to} is champion again (before: {event.before})")
+        config = _read(experiment)
+        event = return_to(config.name, reason)
+        typer.echo(f"{event.to} is champion again (before: {event.before})")
+        typer.echo(f"W&B: {announce(event, find_model(event.to, config.name).bundle, config)}")
 
 
 @app.command()
@@ -207,6 +212,8 @@ def compare(
     typer.echo(f"\nthey disagree on {len(found.disagreements)} products; right: ", nl=False)
     typer.echo(", ".join(f"{who} {count}" for who, count in counts.items()) or "nobody")
     shown = found.disagreements.head(rows)
+    if not len(shown):
+        return
     _print([tuple(shown.columns), *(tuple(str(cell)[:48] for cell in line) for line in shown.itertuples(index=False))])
 
 

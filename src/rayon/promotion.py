@@ -6,12 +6,13 @@ leaves the champion as it is.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from rayon.bundle import BundleError, read_bundle
+from rayon.bundle import BundleError, describe_bundle, read_bundle
 from rayon.cards import gate_card
 from rayon.champions import Event, RegistryError, champion, promote
 from rayon.config import Config
@@ -24,6 +25,8 @@ from rayon.models.features import FeatureStore
 from rayon.preparing import RayonError, track
 from rayon.registry import Model, find_model
 from rayon.rescoring import gold_labels, reproduced, rescore
+from rayon.tracking import Identity
+from rayon.tracking import start as start_tracking
 
 Policy = Literal["auto", "never", "force"]
 FORCED = "forced"
@@ -87,6 +90,21 @@ def conclude_training(
             about = {"run": run, "dataset": dataset.fingerprint, "before": before}
             tracked.artifact(f"{config.name}-bundle", "model", bundle, "bundle.safetensors", about, ["champion"])
     return {**verdict.as_dict(), "before": before}, event is not None
+
+
+def announce(event: Event, bundle: bytes, config: Config) -> str:
+    """Tell W&B of a promotion or rollback made by hand: the bundle served from now on bears the alias `champion`.
+
+    Returns where W&B keeps it.
+    """
+    identity = Identity("Registry", config.name, event.kind, f"{event.number}-{event.id}", 0)
+    with start_tracking(
+        config.tracking, identity, event.kind, asdict(config), Path(config.cache), [config.name]
+    ) as tracked:
+        tracked.summary({"champion": event.to, "before": event.before, "gate/verdict": event.verdict})
+        about = {**describe_bundle(bundle)["about"], "before": event.before, "reason": event.reason}
+        tracked.artifact(f"{config.name}-bundle", "model", bundle, "bundle.safetensors", about, ["champion"])
+        return tracked.where()
 
 
 def check_policy(policy: str) -> Policy:

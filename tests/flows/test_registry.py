@@ -157,6 +157,16 @@ def test_a_held_model_is_promoted_by_force_alone_and_rolled_back(reign):
     assert shown.count("rollback") == 2 and "let us see" in shown
 
 
+def test_wandb_is_told_who_is_champion(reign):
+    runs = {file.parent.name: file.read_bytes() for file in (reign.shop.folder / "cache" / "wandb").glob("*/*.wandb")}
+    gates = [data for name, data in runs.items() if f"{reign.more.run_id}-gate" in name]
+    by_hand = [data for name, data in runs.items() if "Registry-reign-" in name]
+    assert len(gates) == 1 and len(by_hand) == 3
+    assert all(b"reign-bundle" in data and b"champion" in data for data in (*gates, *by_hand))
+    held = next(data for name, data in runs.items() if f"{reign.corrupted.run_id}-gate" in name)
+    assert b"reign-bundle" not in held and b"over the champion" not in held
+
+
 def test_another_branch_has_champions_of_its_own(reign, monkeypatch):
     monkeypatch.setenv("RAYON_BRANCH", "prod")
     assert history("reign") == [] and champion("reign") is None
