@@ -118,7 +118,7 @@ def run_and_kill(
     while len(killed) < attempts and process.poll() is None and time.monotonic() < deadline:
         written = [file.stat().st_mtime for file in shop.folder.glob(pattern)]
         if max(written, default=0.0) > last:
-            for pid in task_processes(f"{flow}_flow.py", step) - killed:
+            for pid in task_processes(shop.folder, f"{flow}_flow.py", step) - killed:
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
                 last = max(written)
@@ -127,16 +127,17 @@ def run_and_kill(
     return finished(process.returncode, output), len(killed)
 
 
-def task_processes(file: str, step: str) -> set[int]:
-    """The processes that run a task of a flow's step."""
+def task_processes(folder: Path, file: str, step: str) -> set[int]:
+    """The processes that run a task of a flow's step from this folder: another test session's are left alone."""
     found = set()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
             try:
-                words = (folder / "cmdline").read_bytes().split(b"\0")
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                elsewhere = (process / "cwd").resolve() != folder.resolve()
             except OSError:  # it has just ended
                 continue
             named = any(word.endswith(file.encode()) for word in words)
-            if named and b"step" in words and step.encode() in words:
-                found.add(int(folder.name))
+            if named and not elsewhere and b"step" in words and step.encode() in words:
+                found.add(int(process.name))
     return found
