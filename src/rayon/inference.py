@@ -6,6 +6,7 @@ store lacks, and asks the served network. Knows neither flows nor where a bundle
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -69,7 +70,8 @@ class Predictor:
     Args:
         bundle: the classifier.
         version: what predictions are signed with, as in 'TrainFlow/12'.
-        precision: the target whose threshold decides between 'accept' and 'review'; one the bundle was measured for.
+        precision: the target whose threshold decides between 'accept' and 'review', one the bundle was measured for;
+            None accepts nothing, for who asks for no decision.
         store: where features are found and kept; None keeps none.
 
     Raises:
@@ -77,7 +79,7 @@ class Predictor:
     """
 
     def __init__(
-        self, bundle: Bundle, version: str, precision: float = 0.95, store: FeatureStore | None = None
+        self, bundle: Bundle, version: str, precision: float | None = 0.95, store: FeatureStore | None = None
     ) -> None:
         self.bundle, self.version = bundle, version
         self.categories = bundle.categories
@@ -217,7 +219,9 @@ class Predictor:
 _NOBODY = Refusal("", "", "")
 
 
-def _threshold(bundle: Bundle, precision: float) -> float:
+def _threshold(bundle: Bundle, precision: float | None) -> float:
+    if precision is None:
+        return math.inf
     found = {threshold.precision: threshold.confidence for threshold in bundle.thresholds}
     if precision not in found:
         known = ", ".join(f"{target:g}" for target in sorted(found)) or "none"

@@ -55,7 +55,7 @@ def judge_candidate(candidate: Model, dataset: Dataset, config: Config) -> tuple
         said,
         np.asarray(predict_gold_baseline(dataset).log_probabilities) if said is None else np.empty((0, 0)),
         config.gate,
-        reproduced(candidate.bundle, dataset, Path(config.cache), config.score.precision),
+        reproduced(candidate.bundle, dataset, Path(config.cache)),
         config.evaluation.bootstrap,
     )
     if problem:
@@ -131,9 +131,5 @@ def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str) -
 
 
 def open_model(model: Model, config: Config) -> Predictor:
-    """Return a predictor whose decisions nobody asks for: any threshold will do."""
-    store = FeatureStore(Path(config.cache) / "features")
-    bundle = read_bundle(model.bundle)
-    precisions = [threshold.precision for threshold in bundle.thresholds]
-    precision = config.score.precision if config.score.precision in precisions else precisions[0]
-    return Predictor(bundle, model.version, precision, store)
+    """Return a predictor whose decisions nobody asks for."""
+    return Predictor(read_bundle(model.bundle), model.version, None, FeatureStore(Path(config.cache) / "features"))

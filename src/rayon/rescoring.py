@@ -64,18 +64,18 @@ def rescore(predictor: Predictor, dataset: Dataset) -> Said:
     )
 
 
-def reproduced(bundle: bytes, dataset: Dataset, cache: Path, precision: float) -> float:
+def reproduced(bundle: bytes, dataset: Dataset, cache: Path) -> float:
     """Return the largest difference between the probabilities of a bundle here and in a process that has just started.
 
     Compared on the first gold products; infinite where the other process does not get that far.
     """
     products = gold_products(dataset, CHECKED)
-    here = _probabilities(bundle, products, cache, precision)
+    here = _probabilities(bundle, products, cache)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "bundle").write_bytes(bundle)
         (folder / "products").write_bytes(write_table(pa.table(products._asdict(), schema=_SCHEMA)))
-        command = [sys.executable, "-m", "rayon.rescoring", name, str(cache), str(precision)]
+        command = [sys.executable, "-m", "rayon.rescoring", name, str(cache)]
         try:
             subprocess.run(command, check=True, timeout=_SECONDS, capture_output=True)
             there = np.load(folder / "probabilities.npy", allow_pickle=False)
@@ -87,8 +87,8 @@ def reproduced(bundle: bytes, dataset: Dataset, cache: Path, precision: float) -
 _SCHEMA = pa.schema({"designations": pa.string(), "descriptions": pa.string(), "photos": pa.large_binary()})
 
 
-def _probabilities(bundle: bytes, products: Prepared, cache: Path, precision: float) -> NDArray[np.float64]:
-    predictor = Predictor(read_bundle(bundle), "", precision, FeatureStore(cache / "features"))
+def _probabilities(bundle: bytes, products: Prepared, cache: Path) -> NDArray[np.float64]:
+    predictor = Predictor(read_bundle(bundle), "", None, FeatureStore(cache / "features"))
     return np.exp(predictor.probabilities(products).log_probabilities)
 
 
@@ -102,11 +102,11 @@ def _translated(log: NDArray[np.float64], known: tuple[str, ...], categories: tu
     return np.log(np.maximum(probabilities, np.exp(_FLOOR)))
 
 
-def _main(folder: Path, cache: Path, precision: float) -> None:
+def _main(folder: Path, cache: Path) -> None:
     table = read_table((folder / "products").read_bytes())
     products = Prepared(*(table[name].to_pylist() for name in _SCHEMA.names))
-    np.save(folder / "probabilities.npy", _probabilities((folder / "bundle").read_bytes(), products, cache, precision))
+    np.save(folder / "probabilities.npy", _probabilities((folder / "bundle").read_bytes(), products, cache))
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))

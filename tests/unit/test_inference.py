@@ -161,6 +161,11 @@ def test_a_precision_that_was_not_measured_is_refused(trained):
         Predictor(bundle, "v", 0.5)
 
 
+def test_without_a_precision_nothing_is_accepted(trained):
+    bundle, *_ = trained()
+    assert Predictor(bundle, "v", None).predict(Product("1", "lampe chevet")).decision == "review"
+
+
 def test_categories_are_the_models_own(trained):
     bundle, *_ = trained()
     renamed = bundle._replace(categories=tuple(f"rayon {name}" for name in bundle.categories))

@@ -1,0 +1,68 @@
+"""Any model on today's gold set: in the dataset's categories, the same as elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rayon.bundle import dump_bundle, read_bundle
+from rayon.gold import predict_gold
+from rayon.inference import Predictor
+from rayon.models.features import FeatureStore
+from rayon.rescoring import gold_labels, reproduced, rescore
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
+]
+
+
+@pytest.fixture
+def opened(make_config, train):
+    """(bundle's bytes, predictor, dataset, encoded, config)."""
+    config = make_config()
+    trained, dataset, encoded = train("fusion", config)
+    store = FeatureStore(Path(config.cache) / "features")
+    return trained.bundle, Predictor(read_bundle(trained.bundle), "", None, store), dataset, encoded, config
+
+
+def test_a_model_says_again_what_its_own_gold_set_was_told(opened):
+    _, predictor, dataset, encoded, _ = opened
+    gold = predict_gold(predictor.bundle, dataset, encoded)
+    said = rescore(predictor, dataset)
+    np.testing.assert_array_equal(gold_labels(dataset), gold.labels)
+    for ours, theirs in ((said.whole, gold.log_probabilities), (said.without_photo, gold.without_photo),
+                         (said.without_text, gold.without_text)):  # fmt: skip
+        np.testing.assert_allclose(np.exp(ours), np.exp(theirs), atol=1e-5)
+
+
+def test_other_categories_are_translated(opened):
+    _, predictor, dataset, _, _ = opened
+    straight = np.exp(rescore(predictor, dataset).whole)
+    names = list(predictor.categories)
+    predictor.categories = (*names[:-1], "a category of last year")
+    translated = np.exp(rescore(predictor, dataset).whole)
+    np.testing.assert_allclose(translated[:, :3], straight[:, :3], atol=1e-9)
+    assert translated[:, 3].max() < 1e-12  # today's category that it does not know
+    np.testing.assert_allclose(translated[:, 4], straight[:, 3], atol=1e-9)
+    predictor.categories = tuple(names[::-1])
+    swapped = np.exp(rescore(predictor, dataset).whole)
+    np.testing.assert_allclose(swapped[:, :4], straight[:, ::-1], atol=1e-9)
+
+
+def test_a_fresh_process_reproduces_a_bundle_and_a_changed_one_shows(opened, monkeypatch):
+    bundle, predictor, dataset, _, config = opened
+    assert reproduced(bundle, dataset, Path(config.cache)) < 1e-6
+    served = predictor.bundle.served
+    pool = served.pool._replace(weights={state: tuple(w / 100 for w in ws) for state, ws in served.pool.weights.items()})
+    other = dump_bundle(predictor.bundle._replace(served=served._replace(pool=pool)))
+    monkeypatch.setattr("rayon.rescoring.read_bundle", lambda _: read_bundle(other))
+    assert reproduced(bundle, dataset, Path(config.cache)) > 1e-3
+
+
+def test_a_process_that_fails_reproduces_nothing(opened, monkeypatch):
+    bundle, _, dataset, _, config = opened
+    monkeypatch.setattr("rayon.rescoring.sys.executable", "/bin/false")
+    assert reproduced(bundle, dataset, Path(config.cache)) == float("inf")
