@@ -118,7 +118,12 @@ def branch_here() -> str:
     Within a flow it is the flow's own, elsewhere that of the variable RAYON_BRANCH ('prod', 'test.anna'...), else the
     user's, as Metaflow has it.
     """
-    return getattr(current, "branch_name", None) or os.environ.get("RAYON_BRANCH") or f"user.{get_username()}"
+    return getattr(current, "branch_name", None) or os.environ.get("RAYON_BRANCH") or f"user.{_user()}"
+
+
+def _user() -> str:
+    """Return who this is to Metaflow, which looks the variable up once and may have been imported before it was set."""
+    return os.environ.get("METAFLOW_USER") or get_username() or "unknown"
 
 
 def _branch_tag() -> str:
@@ -159,7 +164,7 @@ def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdi
         kind,
         run,
         last.to if last else "",
-        who or get_username() or "",
+        who or _user(),
         " ".join(reason.split())[:_REASON_CHARS],
         verdict,
     )

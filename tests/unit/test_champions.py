@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 from rayon.champions import Event, standing
 
 
@@ -36,3 +40,16 @@ def test_two_promotions_at_once_leave_one_champion():
 
 def test_a_rollback_to_a_run_that_was_deleted_begins_anew():
     assert standing(events("+b", "-a")) == ["a"]
+
+
+def test_whichever_is_imported_first_the_branch_is_the_same():
+    """A notebook imports Metaflow first; rayon names a user other than root where nobody else does."""
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", f"{order}; from rayon.champions import branch_here; print(branch_here())"],
+            capture_output=True, text=True, check=True,
+            env={name: value for name, value in os.environ.items() if name not in ("METAFLOW_USER", "RAYON_BRANCH")},
+        ).stdout
+        for order in ("import rayon, metaflow", "import metaflow, rayon")
+    ]  # fmt: skip
+    assert told[0] == told[1] and told[0].startswith("user.")

@@ -56,7 +56,9 @@ def test_a_fresh_process_reproduces_a_bundle_and_a_changed_one_shows(opened, mon
     bundle, predictor, dataset, _, config = opened
     assert reproduced(bundle, dataset, Path(config.cache)) < 1e-6
     served = predictor.bundle.served
-    pool = served.pool._replace(weights={state: tuple(w / 100 for w in ws) for state, ws in served.pool.weights.items()})
+    pool = served.pool._replace(
+        weights={state: tuple(w / 100 for w in ws) for state, ws in served.pool.weights.items()}
+    )
     other = dump_bundle(predictor.bundle._replace(served=served._replace(pool=pool)))
     monkeypatch.setattr("rayon.rescoring.read_bundle", lambda _: read_bundle(other))
     assert reproduced(bundle, dataset, Path(config.cache)) > 1e-3
