@@ -131,13 +131,16 @@ class TrainFlow(FlowSpec):
     @step
     def gate(self):
         """Judge the selected candidate against the champion on today's gold set; promote or hold it."""
+        from rayon.outcome import BASELINE
         from rayon.preparing import load_config, load_dataset, stopping
         from rayon.promotion import conclude_training
 
         config = load_config(self.experiment, ROOT)
+        measured = {row["name"]: row["macro_f1"]["value"] for row in self.comparison}
         with stopping():
+            dataset = load_dataset(self.manifest, config)
             self.verdict, self.promoted = conclude_training(
-                self.bundle, load_dataset(self.manifest, config), config, self.promote, self.reason, current
+                self.bundle, dataset, config, measured.get(BASELINE), self.promote, self.reason, current
             )
         self.next(self.end)
 

@@ -112,6 +112,11 @@ def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
         return
 
 
+def run_path(flow: str, run: str) -> str:
+    """Return a run as 'Flow/run', given that or its number alone."""
+    return run if "/" in run else f"{flow}/{run}"
+
+
 def branch_here() -> str:
     """Return the project branch that is looked at: what a user tries does not touch what production serves.
 
@@ -150,11 +155,10 @@ def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdi
             f"there is no run {run} here, it was deleted or never was: see `python -m rayon models`."
         ) from error
     if _branch_tag() not in promoted.tags:
-        theirs = next((tag for tag in promoted.tags if tag.startswith("project_branch:")), "no branch").partition(":")[
-            2
-        ]
+        branches = [tag.partition(":")[2] for tag in promoted.tags if tag.startswith("project_branch:")]
         raise RegistryError(
-            f"the run {run} is of the branch '{theirs}', not of '{branch_here()}': choose it with --branch."
+            f"the run {run} is of the branch '{''.join(branches) or 'no branch'}', not of '{branch_here()}': choose it "
+            "with --branch."
         )
     last = events[-1] if events else None
     event = Event(

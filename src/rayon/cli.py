@@ -223,7 +223,7 @@ def show(run: Run, experiment: Experiment = DEMO) -> None:
     from metaflow import Run as MetaflowRun
 
     from rayon.champions import RegistryError
-    from rayon.models_table import catalog
+    from rayon.models_table import catalog, verdict_of
 
     with _sentences():
         name = _read(experiment).name
@@ -233,23 +233,26 @@ def show(run: Run, experiment: Experiment = DEMO) -> None:
     for field, value in row._asdict().items():
         if value not in ("", None):
             typer.echo(f"{field:10} {value if not isinstance(value, float) else f'{value:.4f}'}")
-    if row.gate:
-        for record in MetaflowRun(row.run)["gate"].task["verdict"].data["records"]:  # type: ignore[index]
+    stored = verdict_of(MetaflowRun(row.run)) if row.gate else None
+    if stored is not None:
+        for record in stored["records"]:
             typer.echo(f"{'  holds' if record['passed'] else '  FAILS'}    {record['sentence']}")
     if not row.problem:
         typer.echo(f"card       python flows/train_flow.py card view {row.run.partition('/')[2]}/evaluate --id model")
 
 
 def _run(run: str) -> str:
-    return run if "/" in run else f"TrainFlow/{run}"
+    from rayon.champions import run_path
+
+    return run_path("TrainFlow", run)
 
 
 def _dataset(config: Config) -> Dataset:
     from rayon.champions import RegistryError
     from rayon.preparing import open_version
-    from rayon.registry import latest_dataset
+    from rayon.registry import any_dataset
 
-    version = latest_dataset(config.name) or latest_dataset(config.name, flow="TrainFlow")
+    version = any_dataset(config.name)
     if version is None:
         raise RegistryError(f"there is no dataset version of '{config.name}': `python flows/preprocess_flow.py run`.")
     return open_version(version.manifest, config)

@@ -56,8 +56,7 @@ def judge(
     labels: NDArray[np.integer],
     categories: Sequence[str],
     candidate: Said,
-    champion: Said | None,
-    baseline: NDArray[np.floating],
+    rival: Said | float,
     settings: Gate,
     reproduced: float,
     resamples: int = 1000,
@@ -66,7 +65,7 @@ def judge(
 
     Args:
         labels: (N,) ints in [0, C).
-        baseline: log-probabilities (N, C) of the tf-idf baseline.
+        rival: what the champion said, or, where there is none, the macro-F1 of the tf-idf baseline.
         reproduced: the largest difference between the candidate's probabilities and those that its bundle gives in a
             fresh process.
     """
@@ -85,11 +84,10 @@ def judge(
         ),
         _at_most("reproduced", 1e-4, reproduced, "difference to its bundle in a fresh process"),
     ]  # fmt: skip
-    if champion is None:
-        yardstick = macro_f1(labels, baseline.argmax(axis=1), classes)
-        records.append(_at_least("beats tf-idf", yardstick, score, "macro-F1, against that of tf-idf,"))
+    if isinstance(rival, Said):
+        records += _against(labels, categories, candidate, rival, settings, resamples)
     else:
-        records += _against(labels, categories, candidate, champion, settings, resamples)
+        records.append(_at_least("beats tf-idf", rival, score, "macro-F1, against that of tf-idf,"))
     failed = [record.sentence for record in records if not record.passed]
     reason = "; ".join(failed) or "every line of the gate holds"
     return Verdict(HOLD if failed else PROMOTE, tuple(records), reason)
@@ -132,8 +130,8 @@ def _against(
 
 def macro_f1_of(labels: NDArray[np.integer], log_probabilities: NDArray[np.floating], classes: int) -> float:
     """Return the macro-F1 over the categories that occur; an answer beyond `classes` is wrong."""
-    predicted = log_probabilities.argmax(axis=1)
-    return paired_gain(labels, predicted, np.full_like(labels, classes), classes, resamples=1).value
+    f1 = category_f1(confusion(labels, log_probabilities.argmax(axis=1), classes + 1))[:-1]
+    return float(f1[np.unique(labels)].mean())
 
 
 def _categories(

@@ -17,8 +17,8 @@ from rayon.registry import model_tag
 
 class ModelRow(NamedTuple):
     """A model. Numbers are those of its own training's gold set, None where they are not known; `gate` is 'promote',
-    'hold' or ''; `champion` is 'now', 'before' or ''; `since` and `until` bound its last time as champion (UTC, ISO,
-    '' where open); `problem` says what is wrong with the run, '' if nothing.
+    'hold', 'forced' (judged by hand alone) or ''; `champion` is 'now', 'before' or ''; `since` and `until` bound its
+    last time as champion (UTC, ISO, '' where open); `problem` says what is wrong with the run, '' if nothing.
     """
 
     run: str
@@ -55,7 +55,7 @@ def _row(run: Run, events: list[Event]) -> ModelRow:
         settings: dict[str, Any] = dict(artifacts["experiment"].data)  # type: ignore[index]
         dataset: str = artifacts["dataset_run"].data  # type: ignore[index]
         metric = report["metrics"]["macro_f1"]
-        gate = _gate(run)
+        stored = verdict_of(run)
     except (KeyError, TypeError, OSError, ValueError, EOFError, MetaflowException) as error:
         return _empty(run.pathspec, created, events, f"its artifacts are gone or damaged ({type(error).__name__})")
     return ModelRow(
@@ -68,7 +68,9 @@ def _row(run: Run, events: list[Event]) -> ModelRow:
         metric["low"],
         metric["high"],
         report["ece"],
-        gate or next((event.verdict for event in reversed(events) if event.to == run.pathspec), ""),
+        stored["verdict"]
+        if stored
+        else next((event.verdict for event in reversed(events) if event.to == run.pathspec), ""),
         *_reign(run.pathspec, events),
         "" if run.successful or not run.finished else "the run failed after its evaluation",
     )
@@ -78,12 +80,14 @@ def _empty(run: str, created: str, events: list[Event], problem: str) -> ModelRo
     return ModelRow(run, created, "", "", "", None, None, None, None, "", *_reign(run, events), problem)
 
 
-def _gate(run: Run) -> str:
+def verdict_of(run: Run) -> dict[str, Any] | None:
+    """Return the verdict that a training's gate stored, as plain data, None where it has not got that far."""
     try:
         task = run["gate"].task
-        return str(task["verdict"].data["verdict"]) if task is not None else ""
-    except KeyError:  # it has not got that far
-        return ""
+        verdict: dict[str, Any] | None = task["verdict"].data if task is not None else None
+    except KeyError:
+        return None
+    return verdict
 
 
 def _branches(selected: str, branches: Any) -> str:

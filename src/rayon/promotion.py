@@ -10,13 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import numpy as np
-
 from rayon.bundle import BundleError, describe_bundle, read_bundle
 from rayon.cards import gate_card
 from rayon.champions import Event, RegistryError, champion, promote
 from rayon.config import Config
 from rayon.data.dataset import Dataset
+from rayon.evaluation import macro_f1
 from rayon.gate import HOLD, GateRecord, Said, Verdict, judge
 from rayon.gold import predict_gold_baseline
 from rayon.inference import Predictor, PredictorError
@@ -32,28 +31,34 @@ Policy = Literal["auto", "never", "force"]
 FORCED = "forced"
 
 
-def judge_candidate(candidate: Model, dataset: Dataset, config: Config) -> tuple[Verdict, str]:
+def judge_candidate(
+    candidate: Model, dataset: Dataset, config: Config, yardstick: float | None = None
+) -> tuple[Verdict, str]:
     """Return the gate's verdict on a model, and the run that is champion now, '' where there is none.
 
     Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate that fails:
-    whoever wants to replace it unseen promotes by force.
+    whoever wants to replace it unseen promotes by force. `yardstick` is the tf-idf baseline's macro-F1 on that gold
+    set, which counts where there is no champion; None has it fitted then.
     """
     served = champion(config.name)
-    said: Said | None = None
+    rival: Said | float | None = yardstick
     problem = ""
     if served is not None and served.to != candidate.version:
         try:
-            said = rescore(open_model(find_model(served.to, config.name), config), dataset)
+            rival = rescore(open_model(find_model(served.to, config.name), config), dataset)
         except (RegistryError, BundleError, EncoderError, PredictorError) as error:
             problem = f"the champion {served.to} cannot be run beside it: {error}"
     elif served is not None:
         served = None  # judged again: it does not compete with itself
+    labels = gold_labels(dataset)
+    if rival is None:
+        baseline = predict_gold_baseline(dataset).log_probabilities.argmax(axis=1)
+        rival = macro_f1(labels, baseline, len(dataset.categories))
     verdict = judge(
-        gold_labels(dataset),
+        labels,
         dataset.categories,
         rescore(open_model(candidate, config), dataset),
-        said,
-        np.asarray(predict_gold_baseline(dataset).log_probabilities) if said is None else np.empty((0, 0)),
+        rival,
         config.gate,
         reproduced(candidate.bundle, dataset, Path(config.cache)),
         config.evaluation.bootstrap,
@@ -66,14 +71,14 @@ def judge_candidate(candidate: Model, dataset: Dataset, config: Config) -> tuple
 
 
 def conclude_training(
-    bundle: bytes, dataset: Dataset, config: Config, policy: str, reason: str, current: Any
+    bundle: bytes, dataset: Dataset, config: Config, yardstick: float | None, policy: str, reason: str, current: Any
 ) -> tuple[dict[str, Any], bool]:
     """Judge the model of the running training, promote it as `policy` says, draw the card `gate`, log to W&B.
 
     Returns the verdict as plain data, with the champion before, and whether the model is champion now.
     """
     run = f"{current.flow_name}/{current.run_id}"
-    verdict, before = judge_candidate(Model(run, bundle), dataset, config)
+    verdict, before = judge_candidate(Model(run, bundle), dataset, config, yardstick)
     event = decide(verdict, check_policy(policy), config.name, run, reason)
     facts = {
         "model": run,

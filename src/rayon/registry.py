@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from metaflow import Run, Task, namespace
 from metaflow.exception import MetaflowNotFound
 
-from rayon.champions import RegistryError, champion, runs_tagged
+from rayon.champions import RegistryError, champion, run_path, runs_tagged
 from rayon.data.shards import Manifest, ShardRef
 
 DATASET_FLOWS = {"PreprocessFlow": "combine", "TrainFlow": "start"}
@@ -44,13 +44,18 @@ def latest_dataset(name: str, flow: str = "PreprocessFlow") -> DatasetVersion | 
     return None
 
 
+def any_dataset(name: str) -> DatasetVersion | None:
+    """Return the newest dataset version of catalogue `name`, one that a training prepared where there is no other."""
+    return latest_dataset(name) or latest_dataset(name, flow="TrainFlow")
+
+
 def dataset_of(run_id: str) -> DatasetVersion:
     """Return the dataset version that a run used or made: '12', 'PreprocessFlow/12' or 'TrainFlow/34'.
 
     Raises:
         RegistryError: there is no such run, or it left no dataset version.
     """
-    path = run_id if "/" in run_id else f"PreprocessFlow/{run_id}"
+    path = run_path("PreprocessFlow", run_id)
     if path.split("/")[0] not in DATASET_FLOWS:
         raise RegistryError(f"'{run_id}' is no run of {' or '.join(DATASET_FLOWS)}: give one of those.")
     namespace(None)
@@ -108,7 +113,7 @@ def find_model(which: str, name: str) -> Model:
             "first, or name a run or a bundle's file with --model."
         )
     if which.isdigit() or which.startswith("TrainFlow/"):
-        path = which if "/" in which else f"TrainFlow/{which}"
+        path = run_path("TrainFlow", which)
         namespace(None)
         try:
             return _model(Run(path))
@@ -138,7 +143,7 @@ def iter_predictions(run: str) -> Iterator[pa.Table]:
     Raises:
         RegistryError: there is no such run, or it has not finished.
     """
-    path = run if "/" in run else f"ScoreFlow/{run}"
+    path = run_path("ScoreFlow", run)
     namespace(None)
     try:
         locators: list[str] = Run(path)["combine"].task["predictions"].data  # type: ignore[index]

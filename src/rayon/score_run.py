@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +30,7 @@ from rayon.inference import Predictor, PredictorError
 from rayon.models.encoders import EncoderError
 from rayon.models.features import FeatureStore
 from rayon.preparing import RayonError
-from rayon.registry import Model, latest_dataset, read_keys, read_shard
+from rayon.registry import Model, any_dataset, read_keys, read_shard
 from rayon.schema import REJECT_COLUMNS
 from rayon.scoring import add_up, finished, score_part, score_table, shard_key, summarise
 
@@ -114,11 +115,11 @@ def run_jobs(
     A job whose file is there already, for these rows and this model, is read and not done again; its samples for the
     card are not told then.
     """
-    total, rows = sum(job["rows"] for job in jobs), 0
+    total, rows, model = sum(job["rows"] for job in jobs), 0, sha256(bundle).hexdigest()
     for job in jobs:
         number = job["number"]
         shard = _rows_of(job) if "ref" in job else load_part(number)
-        key = shard_key(predictor, shard, bundle)
+        key = shard_key(predictor, shard, model)
         there = outputs.read(_predictions_file(number))
         if there is not None and finished(there, key):
             # the rejects are written first: they are there where the predictions are
@@ -207,7 +208,7 @@ def _rejects_file(number: int) -> str:
 
 
 def _unseen_jobs(config: Config) -> Iterator[Job]:
-    version = latest_dataset(config.name) or latest_dataset(config.name, flow="TrainFlow")
+    version = any_dataset(config.name)
     if version is None:
         raise RayonError(
             f"there is no dataset version of '{config.name}' to take the unseen products from: run "

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from rayon.config import Config
 from rayon.data.building import build_shard
-from rayon.data.shards import input_key, read_table
+from rayon.data.shards import read_table
 from rayon.inference import Predictor, Prepared
 
 PREDICTIONS_SCHEMA = pa.schema(
@@ -64,9 +64,12 @@ class ScoredShard(NamedTuple):
     summary: dict[str, Any]
 
 
-def shard_key(predictor: Predictor, shard: bytes, bundle: bytes) -> str:
-    """Return what a shard's predictions depend on, as a hash (hex): its rows, the model, the threshold, the schema."""
-    facts = [predictor.version, predictor.threshold, str(PREDICTIONS_SCHEMA), sha256(bundle).hexdigest()]
+def shard_key(predictor: Predictor, shard: bytes, model: str) -> str:
+    """Return what a shard's predictions depend on, as a hash (hex): its rows, the threshold, the schema, the model.
+
+    `model` is the SHA-256 of the bundle (hex).
+    """
+    facts = [predictor.version, predictor.threshold, str(PREDICTIONS_SCHEMA), model]
     return sha256(json.dumps(facts).encode() + shard).hexdigest()
 
 
@@ -141,7 +144,7 @@ def score_table(
         "description_length": [len(description) for description in descriptions],
         "has_image": [photo is not None for photo in photos],
         "text_key": table["text_key"],
-        "image_key": [input_key(photo or b"") for photo in photos],
+        "image_key": table["image_key"],
         "source": table["source"],
         "row": table["row"],
     }

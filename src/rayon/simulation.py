@@ -141,9 +141,9 @@ def _generated(traffic: Traffic, predictor: Predictor, config: Config) -> Iterat
     """Products after the catalogue's last one, which no training has seen."""
     synthetic = config.catalog.synthetic
     assert synthetic is not None
-    kind = traffic.drift.kind if traffic.drift else "none"
-    strength = f"-{traffic.drift.strength:g}" if traffic.drift else ""
-    folder = Path(config.cache) / "traffic-source" / f"{config.name}-{synthetic.seed}-{synthetic.rows}-{kind}{strength}"
+    drift = f"{traffic.drift.kind}-{traffic.drift.strength:g}" if traffic.drift else "none"
+    made = f"{config.name}-{synthetic.seed}-{synthetic.categories}-{synthetic.rows}-{drift}"
+    folder = Path(config.cache) / "traffic-source" / made
     rows = dataclasses.replace(synthetic, rows=max(traffic.lots * traffic.size, 200))
     try:
         products = write_catalogue(folder, rows, traffic.drift, start=synthetic.rows)

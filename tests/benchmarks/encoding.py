@@ -76,7 +76,7 @@ def bare_texts(encoder: TextEncoder, lines: list[str], batch: int, threads: int)
         )
 
 
-def compare(title: str, items: int, runs: dict[str, Callable[[], np.ndarray]], rounds: int) -> None:
+def compare(title: str, items: int, runs: dict[str, Callable[[], object]], rounds: int) -> None:
     for run in runs.values():  # warm up
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}

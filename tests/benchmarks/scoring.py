@@ -17,7 +17,6 @@ import argparse
 import logging
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,7 @@ import torch
 import yaml
 from PIL import Image
 
+from encoding import compare
 from rayon.bundle import read_bundle
 from rayon.config import Config, Synthetic, parse_config, read_config
 from rayon.data.batches import BranchInputs
@@ -143,19 +143,7 @@ def against_bare_loop(rows: int, rounds: int) -> None:
             for batch, threads in sorted({(32, cores), (8, cores), (32, 1)})
         }
         runs["rayon"] = ours
-        for run in runs.values():  # warm up
-            run()
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(rounds):
-            for name, run in runs.items():
-                started = time.perf_counter()
-                run()
-                seconds[name].append(time.perf_counter() - started)
-    best = min((name for name in runs if name != "rayon"), key=lambda name: statistics.median(seconds[name]))
-    print(f"{rows} products of the demo catalogue, {cores} threads")
-    for name, times in seconds.items():
-        ratio = statistics.median(b / t for b, t in zip(seconds[best], times, strict=True))
-        print(f"  {name:24} {rows / statistics.median(times):8.1f}/s   {ratio:5.2f} of the best bare loop")
+        compare(f"{rows} products of the demo catalogue, {cores} threads", rows, runs, rounds)
 
 
 def scale(sizes: list[int]) -> None:

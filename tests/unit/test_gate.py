@@ -33,7 +33,8 @@ def said(right: float, seed: int = 0, photo: float = 0.7, text: float = 0.6, **m
 
 def verdict(candidate: Said, champion: Said | None = None, baseline: float = 0.5, reproduced: float = 0.0, **changes):
     settings = dataclasses.replace(Gate(), **changes)
-    return judge(LABELS, CATEGORIES, candidate, champion, log_probabilities(baseline, 9), settings, reproduced)
+    yardstick = macro_f1(LABELS, log_probabilities(baseline, 9).argmax(axis=1), 4)
+    return judge(LABELS, CATEGORIES, candidate, yardstick if champion is None else champion, settings, reproduced)
 
 
 def failing(judged) -> list[str]:

@@ -95,10 +95,9 @@ def temper_pool(
     for state in PRESENCES:
         rows = _examples(state, pool.modalities, has_text, has_image)
         if any(pool.weights[state]) and rows.any():
-            mixed = np.full((int(rows.sum()), len(pool.bias[state])), pool.bias[state])
-            for name, weight in zip(pool.branches, pool.weights[state], strict=True):
-                if weight:
-                    mixed += weight * log_softmax(logits[name][rows])
+            seen = np.full(int(rows.sum()), True)
+            part = {name: logits[name][rows] for name in pool.branches}
+            mixed, _ = fuse(pool._replace(tempering={}), part, seen & (state != "image"), seen & (state != "text"))
             found[state] = fit_tempering(mixed, labels[rows])
     return pool._replace(tempering=found)
 
