@@ -105,6 +105,7 @@ class TrainFlow(FlowSpec):
     @step
     def evaluate(self, inputs):
         """Select the candidate that is best on held-out products; measure all on the gold set; draw and log."""
+        from rayon.gallery import make_gallery
         from rayon.outcome import publish, select
         from rayon.preparing import load_config, load_dataset
         from rayon.registry import model_tag
@@ -118,6 +119,7 @@ class TrainFlow(FlowSpec):
         outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)
         self.report, self.comparison, self.suspects = outcome.report, outcome.comparison, outcome.suspects
         self.predictions, self.wandb = outcome.predictions, outcome.wandb
+        self.gallery = make_gallery(dataset, config)
         current.run.add_tag(model_tag(config.name))
         self.next(self.gate)
 

@@ -17,7 +17,6 @@ import typer
 
 if TYPE_CHECKING:
     from rayon.config import Config
-    from rayon.data.dataset import Dataset
 
 DriftKind = Literal["vocabulary", "mix", "photo_style", "broken_photos", "new_category", "concept"]
 
@@ -157,35 +156,28 @@ def promote(
     force: Annotated[bool, typer.Option("--force", help="promote what the gate holds")] = False,
 ) -> None:
     """Judge a model against the champion on today's gold set, and make it champion if it passes."""
-    from rayon.promotion import announce, decide, judge_candidate
-    from rayon.registry import find_model
+    from rayon.promotion import promote_by_hand
 
     with _sentences():
-        config = _read(experiment)
-        model = find_model(_run(run), config.name)
-        verdict, before = judge_candidate(model, _dataset(config), config)
-        for record in verdict.records:
-            typer.echo(f"{'holds' if record.passed else 'FAILS'}  {record.sentence}")
-        event = decide(verdict, "force" if force else "auto", config.name, model.version, reason)
-    if event is None:
-        typer.echo(f"held: {before or 'no model'} stays champion. --force promotes it all the same.", err=True)
+        done = promote_by_hand(_run(run), _read(experiment), force, reason)
+    for record in done.verdict.records:
+        typer.echo(f"{'holds' if record.passed else 'FAILS'}  {record.sentence}")
+    if done.event is None:
+        typer.echo(f"held: {done.before or 'no model'} stays champion. --force promotes it all the same.", err=True)
         raise typer.Exit(2)
-    typer.echo(f"{event.to} is champion (before: {event.before or 'none'})")
-    typer.echo(f"W&B: {announce(event, model.bundle, config)}")
+    typer.echo(f"{done.event.to} is champion (before: {done.event.before or 'none'})")
+    typer.echo(f"W&B: {done.wandb}")
 
 
 @app.command()
 def rollback(reason: Reason, experiment: Experiment = DEMO) -> None:
     """Return to the champion before this one."""
-    from rayon.champions import rollback as return_to
-    from rayon.promotion import announce
-    from rayon.registry import find_model
+    from rayon.promotion import roll_back
 
     with _sentences():
-        config = _read(experiment)
-        event = return_to(config.name, reason)
-        typer.echo(f"{event.to} is champion again (before: {event.before})")
-        typer.echo(f"W&B: {announce(event, find_model(event.to, config.name).bundle, config)}")
+        event, wandb = roll_back(_read(experiment), reason)
+    typer.echo(f"{event.to} is champion again (before: {event.before})")
+    typer.echo(f"W&B: {wandb}")
 
 
 @app.command()
@@ -197,10 +189,11 @@ def compare(
 ) -> None:
     """Run two models on today's gold set: gains by category, and products they disagree on."""
     from rayon.comparison import compare as measure
+    from rayon.preparing import open_latest
 
     with _sentences():
         config = _read(experiment)
-        found = measure(_run(first), _run(second), _dataset(config), config)
+        found = measure(_run(first), _run(second), open_latest(config), config)
     gain = found.gain
     typer.echo(f"{found.products} gold products; macro-F1 of the second less the first: {gain.value:+.4f} ", nl=False)
     typer.echo(f"[{gain.low:+.4f}, {gain.high:+.4f}]\n")
@@ -245,17 +238,6 @@ def _run(run: str) -> str:
     from rayon.champions import run_path
 
     return run_path("TrainFlow", run)
-
-
-def _dataset(config: Config) -> Dataset:
-    from rayon.champions import RegistryError
-    from rayon.preparing import open_version
-    from rayon.registry import any_dataset
-
-    version = any_dataset(config.name)
-    if version is None:
-        raise RegistryError(f"there is no dataset version of '{config.name}': `python flows/preprocess_flow.py run`.")
-    return open_version(version.manifest, config)
 
 
 def _print(table: Sequence[Sequence[str]]) -> None:

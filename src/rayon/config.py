@@ -227,6 +227,35 @@ class Score:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class App:
+    """How the app serves, and what it keeps.
+
+    `store` is the database of predictions and feedback (sqlite:///path, postgresql+psycopg://...; the variable
+    RAYON_STORE goes before it; '' is a file below the cache), `photos` the folder or s3:// address of their photos.
+    Predictions that nobody commented on are kept `prediction_days`, feedback `feedback_days`; beyond `max_gigabytes` of
+    photos no more are kept. Up to `batch` products are judged at once, after `wait_ms` at most; beyond `queue` waiting
+    ones, or after `timeout_seconds`, a request is sent away. `gallery` bounds the training products kept for
+    comparison, `lot_rows` the products of an uploaded file. Photos are fetched from the hosts of `url_hosts` alone;
+    none, by default.
+    """
+
+    store: str = ""
+    photos: str = ""
+    prediction_days: Positive = 30
+    feedback_days: Positive = 730
+    max_gigabytes: Annotated[float, Field(gt=0)] = 10.0
+    batch: Annotated[int, Field(ge=1, le=1024)] = 32
+    wait_ms: Annotated[float, Field(ge=0, le=1000)] = 4.0
+    queue: Positive = 512
+    timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    lot_rows: Positive = 10_000
+    poll_seconds: Annotated[float, Field(gt=0, le=3600)] = 3.0
+    max_upload_megabytes: Annotated[float, Field(gt=0, le=10_000)] = 64.0
+    gallery: NonNegative = 5000
+    url_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
 class StepResources:
     """What one step asks of the cluster: cores, megabytes of memory, GPUs."""
 
@@ -271,6 +300,7 @@ class Config:
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     gate: Gate = dataclasses.field(default_factory=Gate)
     score: Score = dataclasses.field(default_factory=Score)
+    app: App = dataclasses.field(default_factory=App)
     resources: Resources = dataclasses.field(default_factory=Resources)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
     cache: str = ".rayon"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from rayon.data.shards import input_key
 from rayon.data.text import clean_label, clean_text, product_text
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.encoding import encode_images, encode_texts
-from rayon.models.features import FeatureStore, features_for
+from rayon.models.features import Store, features_for
 from rayon.models.network import Branch
 from rayon.models.served import Predicted, predict
 from rayon.schema import DESCRIPTION, DESIGNATION, IMAGE, PRODUCT_ID, Prediction, Product, Refusal
@@ -36,6 +36,18 @@ Features = NDArray[np.float32]
 
 class PredictorError(ValueError):
     """A bundle cannot be served here, or a product cannot be judged. The message says why and what to do."""
+
+
+class Ready(NamedTuple):
+    """A product that can be judged: its id, cleaned texts, the photo as training would have stored it (a normalised
+    JPEG, None for no photo) and, where a photo was given and cannot be looked at, why.
+    """
+
+    product_id: str
+    designation: str
+    description: str
+    photo: bytes | None
+    problem: str = ""
 
 
 class Prepared(NamedTuple):
@@ -65,7 +77,7 @@ class Scores(NamedTuple):
 
 
 class Predictor:
-    """A bundle ready to answer. Encoders are loaded when the first product needs them, and once.
+    """A bundle ready to answer. Encoders are loaded when the first product needs them, and once a process.
 
     Args:
         bundle: the classifier.
@@ -79,15 +91,13 @@ class Predictor:
     """
 
     def __init__(
-        self, bundle: Bundle, version: str, precision: float | None = 0.95, store: FeatureStore | None = None
+        self, bundle: Bundle, version: str, precision: float | None = 0.95, store: Store | None = None
     ) -> None:
         self.bundle, self.version = bundle, version
         self.categories = bundle.categories
         self.threshold = _threshold(bundle, precision)
         self._store = store
         _check_encoders(bundle)
-        self._text_encoder = cache(lambda source: load_text_encoder(source, bundle.text.max_tokens))
-        self._image_encoder = cache(lambda source: load_image_encoder(source, bundle.image.side))
 
     def predict(self, product: Product) -> Prediction:
         """Judge one product.
@@ -102,30 +112,20 @@ class Predictor:
 
     def predict_all(self, products: Sequence[Product]) -> list[Prediction | Refusal]:
         """Judge products, in their order; one with nothing to go on gets a `Refusal` and costs the others nothing."""
+        prepared = self.prepare(products)
+        ready = [product for product in prepared if isinstance(product, Ready)]
+        told = iter(self.tell(ready, self.judge(together(ready))))
+        return [next(told) if isinstance(product, Ready) else product for product in prepared]
+
+    def prepare(self, products: Sequence[Product]) -> list[Ready | Refusal]:
+        """Clean the texts of products and shrink their photos, as training did."""
         settings = self.bundle.preprocess
-        cleaned = [
-            [clean_text(text, settings.max_text_chars) for text in (product.designation, product.description)]
-            for product in products
-        ]
         photos = _normalised([product.image for product in products], settings)
-        refusals = [
-            _refuse(product.product_id, photo) if not any(texts) and not isinstance(photo, bytes) else None
-            for product, texts, photo in zip(products, cleaned, photos, strict=True)
-        ]
-        rows = [row for row, refusal in enumerate(refusals) if refusal is None]
-        answers = self.judge(
-            Prepared(
-                [cleaned[row][0] for row in rows],
-                [cleaned[row][1] for row in rows],
-                [photo if isinstance(photo, bytes) else None for photo in (photos[row] for row in rows)],
-            )
-        )
-        told: list[Prediction | Refusal] = [refusal or _NOBODY for refusal in refusals]
-        for place, row in enumerate(rows):
-            photo = photos[row]
-            problem = f"{photo.reason}: {photo.sentence}" if isinstance(photo, PhotoError) else ""
-            told[row] = self._prediction(clean_label(products[row].product_id), answers, place, problem)
-        return told
+        return [_ready(product, photo, settings) for product, photo in zip(products, photos, strict=True)]
+
+    def tell(self, ready: Sequence[Ready], answers: Answers) -> list[Prediction]:
+        """Put what was answered of products, in their order, into words: names, decision, signature."""
+        return [self._prediction(product, answers, place) for place, product in enumerate(ready)]
 
     def score(self, frame: pd.DataFrame) -> Scores:
         """Judge a frame with the columns product_id, designation, description and image (encoded bytes or None).
@@ -177,18 +177,30 @@ class Predictor:
         )
         return predict(served, inputs, has_text, has_image)
 
+    def features_of(self, product: Ready) -> dict[str, Features]:
+        """Return one product's features (D,) by frozen encoder, where there is something for it to look at."""
+        seen = {"text": bool(product.designation or product.description), "image": product.photo is not None}
+        texts = [product_text(product.designation, product.description)]
+        return {
+            branch.source: self._features(branch, texts, [product.photo])[0]
+            for branch in self.bundle.served.network.branches
+            if branch.kind == "features" and seen[branch.modality]
+        }
+
     def accepts(self, confidence: float) -> bool:
         """Say whether a prediction this sure may be filed without a human."""
         return bool(confidence >= self.threshold)
 
-    def _prediction(self, product_id: str, answers: Answers, place: int, problem: str) -> Prediction:
+    def _prediction(self, product: Ready, answers: Answers, place: int) -> Prediction:
         top = tuple(
             (self.categories[label], float(probability))
             for label, probability in zip(answers.labels[place], answers.probabilities[place], strict=True)
         )
         share = float(answers.text_share[place])
         decision = "accept" if self.accepts(top[0][1]) else "review"
-        return Prediction(product_id, top[0][0], top[0][1], top, share, 1.0 - share, decision, self.version, problem)
+        return Prediction(
+            product.product_id, top[0][0], top[0][1], top, share, 1.0 - share, decision, self.version, product.problem
+        )
 
     def _features(self, branch: Branch, texts: Sequence[str], photos: Sequence[bytes | None]) -> Features:
         """Return one encoder's features, rounded as the store rounds them, zeros for products it cannot see."""
@@ -198,14 +210,14 @@ class Predictor:
 
             def encode(rows: NDArray[np.intp]) -> Features:
                 return encode_texts(
-                    self._text_encoder(branch.source), [texts[row] for row in rows], settings.batch_size
+                    _text_encoder(branch.source, size), [texts[row] for row in rows], settings.batch_size
                 )
         else:
             size, keys = self.bundle.image.side, [input_key(photo or b"") for photo in photos]
 
             def encode(rows: NDArray[np.intp]) -> Features:
                 seen = (photo for photo in (photos[row] for row in rows) if photo is not None)
-                return encode_images(self._image_encoder(branch.source), seen, self.bundle.image.batch_size)
+                return encode_images(_image_encoder(branch.source, size), seen, self.bundle.image.batch_size)
 
         if self._store is not None:
             return features_for(self._store, encoder_key(branch.source, size), keys, encode)[0]
@@ -216,7 +228,18 @@ class Predictor:
         return features
 
 
-_NOBODY = Refusal("", "", "")
+# Frozen, and so shared: a process that swaps one model for another holds what both look through once.
+_text_encoder = lru_cache(maxsize=4)(load_text_encoder)
+_image_encoder = lru_cache(maxsize=4)(load_image_encoder)
+
+
+def together(ready: Sequence[Ready]) -> Prepared:
+    """Return products column by column."""
+    return Prepared(
+        [product.designation for product in ready],
+        [product.description for product in ready],
+        [product.photo for product in ready],
+    )
 
 
 def _threshold(bundle: Bundle, precision: float | None) -> float:
@@ -268,10 +291,18 @@ def _squares(photos: Sequence[bytes | None], side: int) -> Callable[[int], NDArr
     return decode
 
 
-def _refuse(product_id: str, photo: bytes | PhotoError | None) -> Refusal:
+def _ready(product: Product, photo: bytes | PhotoError | None, settings: Preprocess) -> Ready | Refusal:
+    name = clean_label(product.product_id)
+    title, description = (
+        clean_text(text, settings.max_text_chars) for text in (product.designation, product.description)
+    )
     if isinstance(photo, PhotoError):
-        return Refusal(product_id, photo.reason, f"{photo.sentence}; the product has no text either")
-    return Refusal(product_id, "no_text_no_photo", "the product has neither a title, a description nor a photo")
+        if not title and not description:
+            return Refusal(name, photo.reason, f"{photo.sentence}; the product has no text either")
+        return Ready(name, title, description, None, f"{photo.reason}: {photo.sentence}")
+    if photo is None and not title and not description:
+        return Refusal(name, "no_text_no_photo", "the product has neither a title, a description nor a photo")
+    return Ready(name, title, description, photo)
 
 
 def _product(row: dict[Any, Any]) -> Product:

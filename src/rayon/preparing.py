@@ -25,6 +25,7 @@ from rayon.data.synthetic import write_catalogue
 from rayon.data.tables import CatalogError
 from rayon.registry import (
     DatasetVersion,
+    any_dataset,
     artifact_names,
     dataset_of,
     dataset_tag,
@@ -111,6 +112,18 @@ def open_version(manifest: Manifest, config: Config) -> Dataset:
     """Open a dataset version under the settings' split and folds; its shards are kept as files in the cache folder."""
     with stopping():
         return open_dataset(manifest, read_shard, Path(config.cache) / "shards", config.split, config.fusion.folds)
+
+
+def open_latest(config: Config) -> Dataset:
+    """Open the newest dataset version of the experiment's catalogue.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    version = any_dataset(config.name)
+    if version is None:
+        raise RegistryError(f"there is no dataset version of '{config.name}': `python flows/preprocess_flow.py run`.")
+    return open_version(version.manifest, config)
 
 
 def sample_photos(dataset: Dataset, count: int, seed: int = 0) -> list[tuple[str, bytes]]:

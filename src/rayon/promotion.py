@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from rayon.bundle import BundleError, describe_bundle, read_bundle
 from rayon.cards import gate_card
-from rayon.champions import Event, RegistryError, champion, promote
+from rayon.champions import Event, RegistryError, champion, promote, rollback
 from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.evaluation import macro_f1
@@ -21,7 +21,7 @@ from rayon.gold import predict_gold_baseline
 from rayon.inference import Predictor, PredictorError
 from rayon.models.encoders import EncoderError
 from rayon.models.features import FeatureStore
-from rayon.preparing import RayonError, track
+from rayon.preparing import RayonError, open_latest, track
 from rayon.registry import Model, find_model
 from rayon.rescoring import gold_labels, reproduced, rescore
 from rayon.tracking import Identity
@@ -29,6 +29,17 @@ from rayon.tracking import start as start_tracking
 
 Policy = Literal["auto", "never", "force"]
 FORCED = "forced"
+
+
+class ByHand(NamedTuple):
+    """A promotion that was asked for: the gate's verdict, the champion until then ('' for none), the event (None where
+    the model is held) and where W&B was told.
+    """
+
+    verdict: Verdict
+    before: str
+    event: Event | None
+    wandb: str
 
 
 def judge_candidate(
@@ -97,6 +108,29 @@ def conclude_training(
     return {**verdict.as_dict(), "before": before}, event is not None
 
 
+def promote_by_hand(run: str, config: Config, force: bool, reason: str, who: str = "") -> ByHand:
+    """Judge a model, 'TrainFlow/12', against the champion on today's gold set; promote it if it passes, or by force.
+
+    Raises:
+        RegistryError: there is no such model, or no dataset version to judge it on.
+        RayonError: it cannot be run here.
+    """
+    model = find_model(run, config.name)
+    verdict, before = judge_candidate(model, open_latest(config), config)
+    event = decide(verdict, "force" if force else "auto", config.name, model.version, reason, who)
+    return ByHand(verdict, before, event, announce(event, model.bundle, config) if event else "")
+
+
+def roll_back(config: Config, reason: str, who: str = "") -> tuple[Event, str]:
+    """Return to the champion before this one; returns the event, and where W&B was told.
+
+    Raises:
+        RegistryError: there is none before it.
+    """
+    event = rollback(config.name, reason, who)
+    return event, announce(event, find_model(event.to, config.name).bundle, config)
+
+
 def announce(event: Event, bundle: bytes, config: Config) -> str:
     """Tell W&B of a promotion or rollback made by hand: the bundle served from now on bears the alias `champion`.
 
@@ -124,7 +158,7 @@ def check_policy(policy: str) -> Policy:
     raise RayonError(f"--promote {policy}: write auto, never or force.")
 
 
-def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str) -> Event | None:
+def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str, who: str = "") -> Event | None:
     """Promote a run as the gate and the policy say; None where it is held.
 
     'auto' follows the gate, 'never' promotes nothing, 'force' promotes whatever the gate says.
@@ -132,7 +166,7 @@ def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str) -
     held = verdict.verdict == HOLD
     if policy == "never" or (policy == "auto" and held):
         return None
-    return promote(name, run, reason or verdict.reason, FORCED if held else verdict.verdict)
+    return promote(name, run, reason or verdict.reason, FORCED if held else verdict.verdict, who)
 
 
 def open_model(model: Model, config: Config) -> Predictor:

@@ -96,10 +96,21 @@ def find_model(which: str, name: str) -> Model:
     Raises:
         RegistryError: there is no such model.
     """
+    found = find_version(which, name)
+    file = Path(found)
+    return Model(found, file.read_bytes()) if file.is_file() else _model(Run(found))
+
+
+def find_version(which: str, name: str) -> str:
+    """Return the run, or the file, of the model that `find_model` would return; nothing of it is read.
+
+    Raises:
+        RegistryError: there is no such model.
+    """
     if which in ("", "champion"):
         served = champion(name)
         if served is not None:
-            return _model(Run(served.to))
+            return served.to
         if which:
             raise RegistryError(
                 f"no model of '{name}' is champion: `python -m rayon promote RUN`, or leave --model out for the latest."
@@ -107,7 +118,7 @@ def find_model(which: str, name: str) -> Model:
     if which in ("", "latest"):
         for run in runs_tagged("TrainFlow", model_tag(name)):
             if run.successful:
-                return _model(run)
+                return str(run.pathspec)
         raise RegistryError(
             f"no training of '{name}' has finished here: run `python flows/train_flow.py run` with the same --config "
             "first, or name a run or a bundle's file with --model."
@@ -116,15 +127,24 @@ def find_model(which: str, name: str) -> Model:
         path = run_path("TrainFlow", which)
         namespace(None)
         try:
-            return _model(Run(path))
+            return str(Run(path).pathspec)
         except MetaflowNotFound as error:
             raise RegistryError(
                 f"there is no run {path} here: see `python flows/train_flow.py list runs`, or leave --model out."
             ) from error
-    file = Path(which)
-    if not file.is_file():
+    if not Path(which).is_file():
         raise RegistryError(f"--model {which} is neither a run of TrainFlow nor a file: give one of those.")
-    return Model(which, file.read_bytes())
+    return which
+
+
+def read_gallery_of(run: str) -> bytes | None:
+    """Return the gallery that a training left beside its bundle (`rayon.gallery`), None where there is none."""
+    namespace(None)
+    try:
+        gallery: bytes = Run(run)["evaluate"].task["gallery"].data  # type: ignore[index]
+    except (MetaflowNotFound, KeyError, TypeError):
+        return None
+    return gallery
 
 
 def read_predictions(run: str) -> pd.DataFrame:

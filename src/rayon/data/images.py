@@ -15,7 +15,10 @@ import time
 import urllib.error
 import urllib.request
 import zlib
+from collections.abc import Collection
 from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -161,6 +164,17 @@ def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: st
         raise PhotoError("photo_unreadable", f"'{location[:200]}' cannot be read: {error}") from None
 
 
+def fetch_photo(address: str, hosts: Collection[str], max_megabytes: float) -> bytes:
+    """Fetch a photo from one of the hosts that are allowed; a redirect stays among them.
+
+    Raises:
+        PhotoError: 'photo_url_not_allowed', or as `read_photo`.
+    """
+    if not is_url(address):
+        raise PhotoError("photo_url_not_allowed", "the photo's address is no http(s) address")
+    return _download(address, max_megabytes, hosts)
+
+
 def _check_bytes(size: int, max_megabytes: float) -> None:
     if size == 0:
         raise PhotoError("photo_empty", "the photo has no bytes")
@@ -222,14 +236,40 @@ def _encode(image: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _download(address: str, max_megabytes: float) -> bytes:
+class _KnownHosts(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to the hosts alone that photos may come from; None follows any."""
+
+    def __init__(self, hosts: Collection[str] | None) -> None:
+        self.hosts = hosts
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        _check_host(newurl, self.hosts)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_host(address: str, hosts: Collection[str] | None) -> None:
+    if hosts is None:
+        return
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        host = ""
+    if host not in hosts:
+        known = ", ".join(sorted(hosts)) or "none"
+        raise PhotoError("photo_url_not_allowed", f"photos are not fetched from '{host}'; allowed hosts: {known}")
+
+
+def _download(address: str, max_megabytes: float, hosts: Collection[str] | None = None) -> bytes:
+    _check_host(address, hosts)
     opener = urllib.request.OpenerDirector()
     # Named one by one: urllib's default opener would also follow a redirect to ftp.
     for handler in (
         urllib.request.ProxyHandler(),
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
-        urllib.request.HTTPRedirectHandler(),
+        _KnownHosts(hosts),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
     ):

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from pyarrow import fs
@@ -15,6 +18,14 @@ from pyarrow import fs
 
 class OutputError(ValueError):
     """An output cannot be written or read. The message names it and says what to do."""
+
+
+class Listed(NamedTuple):
+    """A file: its name, its size in bytes, and when it was last written (UTC)."""
+
+    name: str
+    size: int
+    written: datetime
 
 
 class Outputs:
@@ -63,6 +74,22 @@ class Outputs:
             return content
         except OSError as error:
             raise OutputError(f"{name} cannot be read from '{self.location}': {error}") from None
+
+    def delete(self, name: str) -> None:
+        """Delete a file; one that is not there is as good as deleted."""
+        try:
+            self._files.delete_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutputError(f"{name} cannot be deleted from '{self.location}': {error}") from None
+
+    def listing(self) -> Iterator[Listed]:
+        """Yield all files, in the folder and those below it; half-written ones are left out."""
+        selector = fs.FileSelector(self._root, allow_not_found=True, recursive=True)
+        for info in self._files.get_file_info(selector):
+            if info.type == fs.FileType.File and not info.base_name.endswith(".part"):
+                yield Listed(info.path[len(self._root) :].lstrip("/"), info.size, info.mtime)
 
     def _put(self, path: str, content: bytes) -> None:
         with self._files.open_output_stream(path) as stream:

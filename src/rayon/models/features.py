@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,16 @@ class _Index(NamedTuple):
     keys: Keys
     block: NDArray[np.integer]
     row: NDArray[np.integer]
+
+
+class Store(Protocol):
+    """Where features are found and kept: `FeatureStore`, or `rayon.models.recent.RecentFeatures` in memory."""
+
+    def find(self, encoder_key: str, keys: Sequence[bytes]) -> tuple[Features, NDArray[np.bool_]]:
+        """See `FeatureStore.find`."""
+
+    def add(self, encoder_key: str, keys: Sequence[bytes], features: NDArray[np.floating]) -> None:
+        """See `FeatureStore.add`."""
 
 
 class FeatureStore:
@@ -157,7 +167,7 @@ class FeatureStore:
 
 
 def features_for(
-    store: FeatureStore, encoder_key: str, keys: Sequence[bytes], encode: Encode, block_rows: int = 2048
+    store: Store, encoder_key: str, keys: Sequence[bytes], encode: Encode, block_rows: int = 2048
 ) -> tuple[Features, int]:
     """Return the features (N, D) float32 of `keys` and how many products had to be encoded for it.
 

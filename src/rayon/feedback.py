@@ -1,0 +1,406 @@
+"""The store of what was predicted and what people said of it: two append-only tables and a folder of photos.
+
+SQLite by default, PostgreSQL by its URL; several processes may write one store. A row is there once `add_...` has
+returned, whatever becomes of the process. Photos are files named by their content. Knows records and SQL, through
+SQLAlchemy; neither models nor who asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import case, delete, exists, func, insert, select, text
+from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+
+from rayon.config import Config
+from rayon.data.outputs import Outputs
+from rayon.feedback_tables import FEEDBACK, PREDICTIONS, WRITES, create_tables, open_engine
+from rayon.schema import Prediction
+
+STORE_VARIABLE = "RAYON_STORE"
+_LOCK = 7_241_966  # any number: PostgreSQL's advisory lock under which feedback is numbered
+_GRACE = timedelta(hours=1)  # a photo is written before the row that names it
+
+
+class StoreError(RuntimeError):
+    """The store cannot be opened, read or written. The message says which and what to do."""
+
+
+class UnknownPredictionError(LookupError):
+    """Feedback names a prediction that is not in the store."""
+
+
+class Logged(NamedTuple):
+    """A prediction to keep: an id (32 hexadecimal digits), the product as it was judged (cleaned texts, normalised JPEG
+    or None), what was said of it, who asked ('api', 'app', a key's name), and whatever monitoring wants to see again.
+    """
+
+    id: str
+    designation: str
+    description: str
+    photo: bytes | None
+    prediction: Prediction
+    source: str
+    observation: bytes | None = None
+
+
+class Feedback(NamedTuple):
+    """What a person said of one prediction, with that prediction. `number` grows in the order in which feedback became
+    visible: whoever has read up to one number misses nothing by asking for those after it. `top_k` holds (category,
+    probability) pairs; `photo` names the photo, '' for none. Times are UTC, ISO.
+    """
+
+    number: int
+    time: str
+    category: str
+    right: bool
+    who: str
+    comment: str
+    prediction: str
+    predicted_at: str
+    source: str
+    product_id: str
+    designation: str
+    description: str
+    photo: str
+    predicted: str
+    confidence: float
+    top_k: tuple[tuple[str, float], ...]
+    decision: str
+    model_version: str
+
+
+class Day(NamedTuple):
+    """A day (UTC, ISO): predictions made, how many of them were accepted, how many people commented on, and how many of
+    those were right.
+    """
+
+    day: str
+    predictions: int
+    accepted: int
+    commented: int
+    right: int
+
+
+class Purged(NamedTuple):
+    """What a purge deleted, and the photos left: how many, and their megabytes."""
+
+    predictions: int
+    feedback: int
+    photos: int
+    photos_left: int
+    megabytes_left: float
+
+
+class Store:
+    """Predictions and feedback of one catalogue.
+
+    Args:
+        url: of the database, as SQLAlchemy writes it.
+        photos: the folder or s3:// address of the photos.
+        catalogue: whose predictions these are; several catalogues may share a database.
+
+    Raises:
+        StoreError: the database cannot be opened.
+    """
+
+    def __init__(self, url: str, photos: str, catalogue: str) -> None:
+        self.catalogue = catalogue
+        self._photos = Outputs(photos)
+        self._accept_photos = True
+        try:
+            self._engine = open_engine(url)
+            self._writing = self._engine.execution_options(**{WRITES: True})
+            create_tables(self._engine)
+        except (SQLAlchemyError, ArgumentError, ImportError, OSError) as error:
+            raise StoreError(
+                f"the store of predictions and feedback cannot be opened ({type(error).__name__}): check "
+                f"{STORE_VARIABLE} or app.store, and that the database is there and may be written to."
+            ) from error
+
+    def add_predictions(self, logged: Sequence[Logged]) -> None:
+        """Keep predictions, all or none, photos first.
+
+        Raises:
+            StoreError: the database cannot be written to.
+        """
+        rows = []
+        now = _now()
+        for entry in logged:
+            said = entry.prediction
+            rows.append(
+                {
+                    "id": entry.id,
+                    "catalogue": self.catalogue,
+                    "time": now,
+                    "source": entry.source,
+                    "product_id": said.product_id,
+                    "designation": entry.designation,
+                    "description": entry.description,
+                    "photo": self._keep_photo(entry.photo),
+                    "category": said.category,
+                    "confidence": said.confidence,
+                    "top_k": json.dumps(said.top_k, ensure_ascii=False),
+                    "text_contribution": said.text_contribution,
+                    "decision": said.decision,
+                    "model_version": said.model_version,
+                    "photo_problem": said.photo_problem,
+                    "observation": entry.observation,
+                }
+            )
+        if rows:
+            with _told("written to"), self._writing.begin() as connection:
+                connection.execute(insert(PREDICTIONS), rows)
+
+    def add_feedback(self, prediction: str, category: str, who: str, comment: str = "", key: str = "") -> int:
+        """Keep what a person said of a prediction and return its number.
+
+        `key` is the sender's name for this feedback: one that was sent before, by the same person, is not kept twice.
+
+        Raises:
+            UnknownPredictionError: there is no such prediction, or no longer.
+            StoreError: the database cannot be written to.
+        """
+        known = select(PREDICTIONS.c.category).where(
+            PREDICTIONS.c.id == prediction, PREDICTIONS.c.catalogue == self.catalogue
+        )
+        values = {
+            "key": key or uuid.uuid4().hex,
+            "prediction": prediction,
+            "category": category,
+            "who": who,
+            "comment": comment,
+        }
+        before = select(FEEDBACK.c.number).where(FEEDBACK.c.who == who, FEEDBACK.c.key == values["key"])
+        with _told("written to"):
+            try:
+                with self._writing.begin() as connection:
+                    if connection.dialect.name == "postgresql":
+                        # Numbers are handed out before a transaction ends: one at a time, so that none appears late.
+                        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+                    said = connection.execute(known).scalar_one_or_none()
+                    if said is None:
+                        raise UnknownPredictionError(
+                            f"there is no prediction '{prediction[:64]}': send the id that came with the prediction"
+                        )
+                    done = connection.execute(before).scalar_one_or_none()
+                    if done is not None:
+                        return int(done)
+                    added = connection.execute(insert(FEEDBACK).values(**values, right=said == category, time=_now()))
+                    return int((added.inserted_primary_key or (0,))[0])
+            except IntegrityError:  # the same feedback, at the same moment, by another process
+                with self._engine.connect() as connection:
+                    return int(connection.execute(before).scalar_one())
+
+    def feedback_after(self, number: int = 0, limit: int = 10_000) -> list[Feedback]:
+        """Return up to `limit` pieces of feedback with a higher number than `number`, in order."""
+        query = (
+            select(
+                FEEDBACK.c.number,
+                FEEDBACK.c.time,
+                FEEDBACK.c.category,
+                FEEDBACK.c.right,
+                FEEDBACK.c.who,
+                FEEDBACK.c.comment,
+                PREDICTIONS.c.id,
+                PREDICTIONS.c.time,
+                PREDICTIONS.c.source,
+                PREDICTIONS.c.product_id,
+                PREDICTIONS.c.designation,
+                PREDICTIONS.c.description,
+                PREDICTIONS.c.photo,
+                PREDICTIONS.c.category,
+                PREDICTIONS.c.confidence,
+                PREDICTIONS.c.top_k,
+                PREDICTIONS.c.decision,
+                PREDICTIONS.c.model_version,
+            )
+            .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
+            .where(FEEDBACK.c.number > number, PREDICTIONS.c.catalogue == self.catalogue)
+            .order_by(FEEDBACK.c.number)
+            .limit(limit)
+        )
+        with _told("read"), self._engine.connect() as connection:
+            return [_feedback(row) for row in connection.execute(query)]
+
+    def predictions_between(self, start: datetime, end: datetime, batch: int = 5000) -> Iterator[list[dict[str, Any]]]:
+        """Yield the predictions of a span of time, oldest first, in lists of dicts by column name."""
+        query = (
+            select(PREDICTIONS)
+            .where(
+                PREDICTIONS.c.catalogue == self.catalogue,
+                PREDICTIONS.c.time >= _iso(start),
+                PREDICTIONS.c.time < _iso(end),
+            )
+            .order_by(PREDICTIONS.c.time, PREDICTIONS.c.id)
+        )
+        with _told("read"), self._engine.connect().execution_options(yield_per=batch) as connection:
+            for rows in connection.execute(query).mappings().partitions():
+                yield [{**row, "top_k": _pairs(row["top_k"])} for row in rows]
+
+    def days(self, since: datetime) -> list[Day]:
+        """Return the days since then on which something was predicted, oldest first; the last word on each counts."""
+        day = func.substr(PREDICTIONS.c.time, 1, 10)
+        last = select(func.max(FEEDBACK.c.number)).group_by(FEEDBACK.c.prediction)
+        said = select(FEEDBACK.c.prediction, FEEDBACK.c.right).where(FEEDBACK.c.number.in_(last)).subquery()
+        query = (
+            select(
+                day,
+                func.count(),
+                func.sum(case((PREDICTIONS.c.decision == "accept", 1), else_=0)),
+                func.count(said.c.prediction),
+                func.sum(case((said.c.right, 1), else_=0)),
+            )
+            .select_from(PREDICTIONS.outerjoin(said, said.c.prediction == PREDICTIONS.c.id))
+            .where(PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time >= _iso(since))
+            .group_by(day)
+            .order_by(day)
+        )
+        with _told("read"), self._engine.connect() as connection:
+            return [Day(str(row[0]), *(int(value or 0) for value in row[1:])) for row in connection.execute(query)]
+
+    def mix(self, since: datetime) -> dict[str, int]:
+        """Return how often each category was predicted since then, most frequent first."""
+        count = func.count()
+        query = (
+            select(PREDICTIONS.c.category, count)
+            .where(PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time >= _iso(since))
+            .group_by(PREDICTIONS.c.category)
+            .order_by(count.desc(), PREDICTIONS.c.category)
+        )
+        with _told("read"), self._engine.connect() as connection:
+            return {str(category): int(number) for category, number in connection.execute(query)}
+
+    def photo(self, name: str) -> bytes | None:
+        """Return the JPEG of that name, None where it is gone."""
+        return self._photos.read(_photo_file(name)) if name else None
+
+    def counts(self) -> dict[str, int]:
+        """Return how many predictions and pieces of feedback there are."""
+        mine = PREDICTIONS.c.catalogue == self.catalogue
+        with _told("read"), self._engine.connect() as connection:
+            predictions = connection.execute(select(func.count(PREDICTIONS.c.id)).where(mine)).scalar_one()
+            joined = FEEDBACK.join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
+            feedback = connection.execute(
+                select(func.count(FEEDBACK.c.number)).select_from(joined).where(mine)
+            ).scalar_one()
+        return {"predictions": int(predictions), "feedback": int(feedback)}
+
+    def check(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            StoreError: it gives none.
+        """
+        with _told("read"), self._engine.connect() as connection:
+            connection.execute(select(1))
+
+    def purge(self, config: Config, now: datetime | None = None) -> Purged:
+        """Delete what is older than `app.prediction_days` and `app.feedback_days` say, and photos that nobody names.
+
+        A prediction with feedback stays as long as the feedback does. While the photos left weigh more than
+        `app.max_gigabytes`, new ones are not kept.
+        """
+        moment = now or datetime.now(UTC)
+        old_feedback = _iso(moment - timedelta(days=config.app.feedback_days))
+        old = _iso(moment - timedelta(days=config.app.prediction_days))
+        mine = select(PREDICTIONS.c.id).where(PREDICTIONS.c.catalogue == self.catalogue)
+        commented = exists().where(FEEDBACK.c.prediction == PREDICTIONS.c.id)
+        with _told("purged"), self._writing.begin() as connection:
+            feedback = connection.execute(
+                delete(FEEDBACK).where(FEEDBACK.c.time < old_feedback, FEEDBACK.c.prediction.in_(mine))
+            ).rowcount
+            predictions = connection.execute(
+                delete(PREDICTIONS).where(
+                    PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time < old, ~commented
+                )
+            ).rowcount
+        with _told("read"), self._engine.connect() as connection:
+            named = set(connection.execute(select(PREDICTIONS.c.photo).distinct()).scalars())
+        removed = left = size = 0
+        for file in self._photos.listing():
+            name = Path(file.name).stem
+            if name not in named and file.written < moment - _GRACE:
+                self._photos.delete(file.name)
+                removed += 1
+            else:
+                left, size = left + 1, size + file.size
+        self._accept_photos = size <= config.app.max_gigabytes * 1e9
+        return Purged(predictions, feedback, removed, left, size / 1e6)
+
+    @property
+    def full(self) -> bool:
+        """Whether photos are no longer kept, because those there weigh more than the settings allow."""
+        return not self._accept_photos
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def _keep_photo(self, photo: bytes | None) -> str:
+        if photo is None or not self._accept_photos:
+            return ""
+        name = sha256(photo).hexdigest()
+        self._photos.write(_photo_file(name), photo)  # anew where it is there already: its age decides when it may go
+        return name
+
+
+def open_store(config: Config) -> Store:
+    """Return the store of an experiment: what the environment names, else its settings, else files below its cache.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    folder = Path(config.cache) / "feedback" / config.name
+    url = os.environ.get(STORE_VARIABLE) or config.app.store
+    if not url:
+        folder.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{folder / 'store.sqlite'}"
+    return Store(url, config.app.photos or str(folder / "photos"), config.name)
+
+
+def new_id() -> str:
+    """Return an id for a prediction."""
+    return uuid.uuid4().hex
+
+
+def _photo_file(name: str) -> str:
+    return f"{name[:2]}/{name}.jpg"
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise StoreError(
+            f"the store of predictions and feedback cannot be {what} ({type(error).__name__}): see that the database "
+            "is up and has room."
+        ) from error
+
+
+def _feedback(row: Iterable[Any]) -> Feedback:
+    values = list(row)
+    values[Feedback._fields.index("top_k")] = _pairs(values[Feedback._fields.index("top_k")])
+    return Feedback(*values)
+
+
+def _pairs(top_k: str) -> tuple[tuple[str, float], ...]:
+    return tuple((str(category), float(probability)) for category, probability in json.loads(top_k))
+
+
+def _now() -> str:
+    return _iso(datetime.now(UTC))
+
+
+def _iso(moment: datetime) -> str:
+    """Times as text that sorts: always with microseconds, always UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

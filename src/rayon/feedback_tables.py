@@ -1,0 +1,98 @@
+"""The tables of predictions and feedback, and the database that holds them: SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+WRITES = "rayon_writes"
+"""The execution option of an engine whose transactions write."""
+_BUSY_SECONDS = 30.0
+
+METADATA = MetaData()
+PREDICTIONS = Table(
+    "rayon_predictions",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("catalogue", String(64), nullable=False),
+    Column("time", String(27), nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("product_id", String, nullable=False),
+    Column("designation", String, nullable=False),
+    Column("description", String, nullable=False),
+    Column("photo", String(64), nullable=False),
+    Column("category", String, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("top_k", String, nullable=False),
+    Column("text_contribution", Float, nullable=False),
+    Column("decision", String(8), nullable=False),
+    Column("model_version", String, nullable=False),
+    Column("photo_problem", String, nullable=False),
+    Column("observation", LargeBinary, nullable=True),
+    Index("rayon_predictions_time", "catalogue", "time"),
+)
+FEEDBACK = Table(
+    "rayon_feedback",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False),
+    Column("prediction", String(32), nullable=False, index=True),
+    Column("time", String(27), nullable=False),
+    Column("category", String, nullable=False),
+    Column("right", Boolean, nullable=False),
+    Column("who", String(100), nullable=False),
+    Column("comment", String, nullable=False),
+    UniqueConstraint("who", "key"),
+    sqlite_autoincrement=True,  # a number is never given twice, not even after its row was deleted
+)
+
+
+def open_engine(url: str) -> Engine:
+    # the parameters of a statement are people's words: they stay out of messages and logs
+    engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    if engine.dialect.name != "sqlite":
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin where SQLAlchemy says, not where the driver guesses
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # what was acknowledged outlives a power cut
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # a transaction that will write takes its turn at once: two that both read first could not both go on
+        writes = connection.get_execution_options().get(WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def create_tables(engine: Engine) -> None:
+    for attempt in range(3):
+        try:
+            METADATA.create_all(engine)
+            return
+        except (OperationalError, ProgrammingError, IntegrityError):  # another process makes the tables just now
+            if attempt == 2:
+                raise

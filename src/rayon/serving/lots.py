@@ -1,0 +1,224 @@
+"""Scores an uploaded file of products, with or without an archive of photos, and writes what people download.
+
+The same planning and scoring as ScoreFlow's, in a folder of its own. What was uploaded is bounded and stays in that
+folder: no path or address in it is ever followed. Knows no user interface.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayon.config import Catalog, Columns, Config
+from rayon.data.outputs import Outputs
+from rayon.data.shards import read_table
+from rayon.data.validation import join_rejects
+from rayon.inference import Predictor
+from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
+
+_SHARD_ROWS = 64  # between two of them others get their turn, and progress is told
+_SNIFFED_BYTES = 64 * 1024
+_DELIMITERS = (",", ";", "\t", "|")
+_ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
+_SHOWN = 200
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class LotError(ValueError):
+    """An upload cannot be scored. The message names the file, the place and the remedy."""
+
+
+class Lot(NamedTuple):
+    """A scored file: its first predictions and rejects to show, the files to download, and the counts.
+
+    The CSV files are for spreadsheets: a cell that one would take for a formula begins with an apostrophe.
+    """
+
+    shown: pd.DataFrame
+    rejects: pd.DataFrame
+    files: tuple[Path, ...]
+    read: int
+    scored: int
+    accepted: int
+    rejected: int
+
+
+def score_lot(
+    table: Path,
+    photos: Path | None,
+    predictor: Predictor,
+    config: Config,
+    folder: Path,
+    tell: Callable[[str, int, int], None] = lambda *_: None,
+) -> Lot:
+    """Score the products of `table`, a CSV or Parquet file, their photos being files of the ZIP archive `photos`.
+
+    Columns are called as in the experiment's settings, or product_id, designation, description, image; a CSV may be in
+    UTF-8 or Windows-1252 and separated by commas, semicolons, tabs or bars. Photos are named by their path in the
+    archive. `folder` gets everything that is written, the files to download included.
+
+    Raises:
+        LotError: the archive is none, or a bomb; there are too many rows.
+        rayon.data.tables.CatalogError: the table cannot be read.
+    """
+    images = folder / "photos"
+    images.mkdir(parents=True)
+    if photos is not None:
+        _extract(photos, images, config)
+    scoring = _settings(config, table, images, with_photos=photos is not None)
+    parts = folder / "parts"
+    parts.mkdir()
+    rows = 0
+
+    def keep(number: int, part: bytes) -> None:
+        nonlocal rows
+        rows += read_table(part).num_rows
+        if rows > config.app.lot_rows:
+            raise LotError(
+                f"the file has more than {config.app.lot_rows:,} products: score it with "
+                "`python flows/score_flow.py run --input FILE`, or in parts."
+            )
+        (parts / str(number)).write_bytes(part)
+
+    jobs, refused = plan_jobs(scoring, str(table), keep)
+    outputs = Outputs(str(folder / "scored"))
+    done = list(
+        run_jobs(
+            jobs,
+            lambda number: (parts / str(number)).read_bytes(),
+            predictor,
+            predictor.version.encode(),
+            scoring,
+            outputs,
+            tell,
+        )
+    )
+    rejected = [one.rejects for one in done]
+    summary, rejects = conclude(jobs, refused, [one.summary for one in done], rejected, predictor.version, outputs)
+    files, shown = _write(folder, [one.data for one in done], join_rejects([rejects]))
+    return Lot(
+        shown,
+        rejects.head(_SHOWN)[["row", "product_id", "reason", "detail"]],
+        files,
+        summary["read"],
+        summary["products"],
+        summary["accepted"],
+        summary["rejected"],
+    )
+
+
+def plain_cell(value: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets an apostrophe first."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> Config:
+    scoring = with_input(config, str(table), str(images))
+    encoding, delimiter, header = _sniff(table)
+    columns, image_name = config.catalog.columns, config.catalog.image_name
+    if header and columns.designation not in header and Columns().designation in header:
+        columns, image_name = Columns(), None
+    if not with_photos:
+        columns, image_name = dataclasses.replace(columns, image=""), None
+    if header:  # what a file of new products does not have is empty, but for the title
+        absent = {name: "" for name in ("description", "image") if getattr(columns, name) not in header}
+        columns = dataclasses.replace(columns, **absent)
+    catalog = Catalog(
+        products=scoring.catalog.products,
+        images=str(images),  # never the server's own folder
+        image_name=image_name,
+        columns=columns,
+        encoding=encoding,
+        delimiter=delimiter,
+    )
+    score = dataclasses.replace(config.score, shard_rows=_SHARD_ROWS)
+    return dataclasses.replace(scoring, catalog=catalog, score=score)
+
+
+def _sniff(table: Path) -> tuple[str, str, list[str]]:
+    """Return a text file's encoding, separator and header; what a spreadsheet of this country makes is read too."""
+    if table.suffix.lower() in (".parquet", ".pq", ".gz"):
+        return "utf-8", ",", []
+    with open(table, "rb") as file:
+        head = file.read(_SNIFFED_BYTES)
+    encoding = "utf-8"
+    try:
+        head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # else a character that the sample cuts
+            encoding = "cp1252"
+    line = head.decode(encoding, "replace").lstrip("\ufeff").splitlines()[:1]
+    if not line:
+        return encoding, ",", []
+    delimiter = max(_DELIMITERS, key=line[0].count)
+    return encoding, delimiter, next(csv.reader(line, delimiter=delimiter), [])
+
+
+def _extract(archive: Path, folder: Path, config: Config) -> None:
+    bound = int(config.app.max_upload_megabytes * 1e6) * _ARCHIVE_GROWTH
+    each = int(config.preprocess.max_image_megabytes * 1e6)
+    total = 0
+    try:
+        with zipfile.ZipFile(archive) as files:
+            for entry in files.infolist():
+                path = PurePosixPath(entry.filename.replace("\\", "/"))
+                if entry.is_dir():
+                    continue
+                if path.is_absolute() or ".." in path.parts or ":" in entry.filename or "\0" in entry.filename:
+                    raise LotError(f"{archive.name}: '{entry.filename[:100]}' leaves the archive's folder.")
+                place = folder.joinpath(*path.parts)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with files.open(entry) as source, open(place, "wb") as target:
+                    for piece in _pieces(source):
+                        total += len(piece)
+                        if total > bound:
+                            raise LotError(f"{archive.name}: it unpacks to more than {bound / 1e6:,.0f} megabytes.")
+                        if target.tell() + len(piece) > each:
+                            break  # too large for a photo: it is refused by name when its product is read
+                        target.write(piece)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+        raise LotError(f"{archive.name}: this is no ZIP archive that can be read ({error}). Pack it anew.") from None
+
+
+def _pieces(source: IO[bytes]) -> Iterator[bytes]:
+    while piece := source.read(1 << 16):
+        yield piece
+
+
+def _write(folder: Path, shards: list[bytes], rejects: pd.DataFrame) -> tuple[tuple[Path, ...], pd.DataFrame]:
+    """Write the files to download, a shard at a time."""
+    parquet, text, lost = (folder / name for name in ("predictions.parquet", "predictions.csv", "rejects.csv"))
+    shown: list[pd.DataFrame] = []
+    writer: pq.ParquetWriter | None = None
+    with open(text, "w", encoding="utf-8-sig", newline="") as file:
+        for number, data in enumerate(shards):
+            table = pq.read_table(pa.BufferReader(data))
+            writer = writer or pq.ParquetWriter(parquet, table.schema.remove_metadata(), compression="zstd")
+            writer.write_table(table.replace_schema_metadata(None))
+            frame = _readable(table.to_pandas())
+            frame.map(plain_cell).to_csv(file, index=False, header=number == 0)
+            if sum(map(len, shown)) < _SHOWN:
+                shown.append(frame)
+    if writer is not None:
+        writer.close()
+    with open(lost, "w", encoding="utf-8-sig", newline="") as file:
+        rejects.map(plain_cell).to_csv(file, index=False)
+    files = (text, parquet, lost) if writer is not None else (lost,)
+    return files, pd.concat(shown).head(_SHOWN) if shown else pd.DataFrame(columns=_COLUMNS)
+
+
+_COLUMNS = ["product_id", "category", "confidence", "decision", "second", "photo_problem"]
+
+
+def _readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns that a person wants, the likeliest category and the one after it."""
+    second = [top[1]["category"] if len(top) > 1 else "" for top in frame["top_k"]]
+    return frame.assign(second=second, confidence=frame["confidence"].round(4))[_COLUMNS]

@@ -1,0 +1,162 @@
+"""What both the JSON API and the app call: judge products, keep what was said, take what people say of it.
+
+Brings together the live model, the batches and the store. Knows neither HTTP nor a user interface.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from rayon.config import Config
+from rayon.data.text import clean_label, clean_text
+from rayon.feedback import Logged, Store, StoreError, new_id
+from rayon.gallery import Neighbour
+from rayon.inference import Ready, together
+from rayon.schema import Prediction, Product, Refusal
+from rayon.serving.batching import Batcher
+from rayon.serving.live import LiveModel, Loaded
+from rayon.serving.metrics import Metrics
+
+log = logging.getLogger("rayon.serving")
+
+MAX_PRODUCTS = 64
+"""Products in one request."""
+MAX_NAME_CHARS = 200
+"""Characters of an id, a category, or a comment's author."""
+_MAX_COMMENT_CHARS = 2000
+_PURGE_SECONDS = 3600.0
+
+
+class NoModelError(RuntimeError):
+    """There is no model to answer with yet. The message says what to run."""
+
+
+class Asked(NamedTuple):
+    """A product to judge and who asks: 'app', 'api', or a key's name."""
+
+    product: Product
+    source: str
+
+
+class Told(NamedTuple):
+    """What was said of a product: `id` names the prediction in the store ('' where it could not be kept, or where the
+    product was refused); `ready` is the product as it was judged, `model` by what.
+    """
+
+    id: str
+    said: Prediction | Refusal
+    ready: Ready | None
+    model: Loaded
+
+
+class Service:
+    """Judges products with the live model, in batches, and keeps predictions and feedback."""
+
+    def __init__(self, live: LiveModel, store: Store, config: Config, metrics: Metrics) -> None:
+        self.live, self.store, self.config, self.metrics = live, store, config, metrics
+        app = config.app
+        self._batches: Batcher[Asked, Told] = Batcher(
+            self._judge, app.batch, app.wait_ms / 1000, app.queue, app.timeout_seconds, metrics.batch_size.observe
+        )
+        metrics.waiting.set_function(lambda: float(self._batches.waiting))
+        self._stop = threading.Event()
+        self._janitor = threading.Thread(target=self._purge, name="rayon-purge", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look for models and to purge what is too old."""
+        self.live.start()
+        self._janitor.start()
+
+    def close(self) -> None:
+        """Finish what waits, then stop."""
+        self._stop.set()
+        self._batches.close()
+        self.live.stop()
+        if self._janitor.is_alive():
+            self._janitor.join()
+        self.store.close()
+
+    async def predict(self, products: Sequence[Product], source: str) -> list[Told]:
+        """Judge up to `MAX_PRODUCTS` products, in their order.
+
+        Raises:
+            NoModelError: there is no model yet.
+            BusyError: too much waits already; trying again later helps.
+        """
+        if self.live.current is None:
+            raise NoModelError(self.live.problem)
+        future = self._batches.submit([Asked(product, source) for product in products])
+        return await asyncio.wrap_future(future)
+
+    async def add_feedback(self, prediction: str, category: str, who: str, comment: str = "", key: str = "") -> int:
+        """Keep what a person said of a prediction; see `rayon.feedback.Store.add_feedback`.
+
+        Raises:
+            ValueError: there is no category, or it is too long.
+            UnknownPredictionError, StoreError: as there.
+        """
+        label = clean_label(category)
+        if not label or len(label) > MAX_NAME_CHARS:
+            raise ValueError(f"the category must have 1 to {MAX_NAME_CHARS} characters")
+        # PostgreSQL takes no NUL, and nobody reads control characters
+        words = (clean_label(who)[:MAX_NAME_CHARS], clean_text(comment, _MAX_COMMENT_CHARS), clean_label(key)[:64])
+        number = await asyncio.to_thread(self.store.add_feedback, clean_label(prediction), label, *words)
+        self.metrics.feedback.inc()
+        return number
+
+    def neighbours(self, told: Told, count: int = 8) -> list[Neighbour]:
+        """Return the training products most like one that was judged; none where the model came without a gallery."""
+        if told.ready is None or told.model.gallery is None:
+            return []
+        return told.model.gallery.nearest(told.model.predictor.features_of(told.ready), count)
+
+    def _judge(self, asked: list[Asked]) -> list[Told]:
+        model = self.live.current
+        if model is None:
+            raise NoModelError(self.live.problem)
+        predictor = model.predictor
+        prepared = predictor.prepare([each.product for each in asked])
+        ready = [product for product in prepared if isinstance(product, Ready)]
+        predictions = iter(predictor.tell(ready, predictor.judge(together(ready))))
+        told = [
+            Told(new_id(), next(predictions), product, model)
+            if isinstance(product, Ready)
+            else Told("", product, None, model)
+            for product in prepared
+        ]
+        self.metrics.count(told_said.said for told_said in told)
+        return self._keep(told, asked)
+
+    def _keep(self, told: list[Told], asked: Sequence[Asked]) -> list[Told]:
+        """Log predictions; an answer is worth more than its record, so a store that fails costs the ids alone."""
+        entries = [
+            Logged(one.id, one.ready.designation, one.ready.description, one.ready.photo, one.said, each.source)
+            for one, each in zip(told, asked, strict=True)
+            if one.ready is not None and isinstance(one.said, Prediction)
+        ]
+        try:
+            self.store.add_predictions(entries)
+            return told
+        except (StoreError, OSError, ValueError) as error:
+            self.metrics.not_kept.inc(len(entries))
+            log.error("predictions were not kept: %s", error)
+            return [one._replace(id="") for one in told]
+
+    def _purge(self) -> None:
+        while True:
+            try:
+                purged = self.store.purge(self.config)
+                log.info("store purged", extra=purged._asdict())
+            except Exception as error:
+                log.error("the store was not purged: %s", error)
+            if self._stop.wait(_PURGE_SECONDS):
+                return
+
+    def uptime(self) -> timedelta:
+        """Return how long the present model has served."""
+        return datetime.now(UTC) - self.live.current.since if self.live.current else timedelta()

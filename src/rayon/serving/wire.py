@@ -1,0 +1,244 @@
+"""What travels over the JSON API, and how a request becomes products.
+
+Knows bytes, JSON and forms; it neither judges nor stores. A mistake of the caller is a `BadRequestError` with the
+status it deserves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+
+from rayon.config import App, Preprocess
+from rayon.data.images import PhotoError, fetch_photo
+from rayon.schema import Prediction, Product
+from rayon.serving.service import MAX_NAME_CHARS, MAX_PRODUCTS, Told
+
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
+
+
+class BadRequestError(ValueError):
+    """The caller's mistake: an HTTP status and what is wrong, in words or as a list of errors."""
+
+    def __init__(self, status: int, detail: Any) -> None:
+        super().__init__(str(detail))
+        self.status, self.detail = status, detail
+
+
+class ProductIn(BaseModel):
+    """A product: a title, a description, a photo; each may be missing, not all of them."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"designation": "Piscine tubulaire 3 m"}})
+
+    product_id: Name = ""
+    designation: str = ""
+    description: str = ""
+    image: str | None = Field(None, description="the photo's bytes, base64; in a form the name of its file's field")
+    image_url: str | None = Field(None, description="where to fetch the photo, from the hosts that the server allows")
+
+
+class ProductsIn(BaseModel):
+    """Several products."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    products: Annotated[list[ProductIn], Field(min_length=1, max_length=MAX_PRODUCTS)]
+
+
+class CategoryOut(BaseModel):
+    """A category and how likely it is, in [0, 1]."""
+
+    category: str
+    probability: float
+
+
+class PredictionOut(BaseModel):
+    """What is said of one product. Where it is refused, `refusal` says why and the rest is empty.
+
+    `prediction_id` is what feedback refers to.
+    """
+
+    product_id: str
+    prediction_id: str = ""
+    category: str | None = None
+    confidence: float | None = None
+    top_k: list[CategoryOut] = []
+    decision: Literal["accept", "review", "refused"]
+    text_contribution: float | None = None
+    image_contribution: float | None = None
+    photo_problem: str = ""
+    refusal: str = ""
+
+
+class PredictionsOut(BaseModel):
+    """Answers in the order of the products, and the model that gave them."""
+
+    model_version: str
+    predictions: list[PredictionOut]
+
+
+class FeedbackIn(BaseModel):
+    """What a person says of a prediction: the right category, which may be the predicted one.
+
+    `key` is the sender's own name for this feedback: sent twice, it is kept once.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    prediction_id: Annotated[str, Field(min_length=1, max_length=64)]
+    category: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
+    user: Name = ""
+    comment: Annotated[str, Field(max_length=2000)] = ""
+    key: Annotated[str, Field(max_length=64)] = ""
+
+
+class FeedbackOut(BaseModel):
+    """The number under which feedback is kept."""
+
+    number: int
+
+
+class ModelOut(BaseModel):
+    """The model that serves."""
+
+    model_version: str
+    since: str
+    categories: list[str]
+    accept_from: float | None = Field(description="the confidence from which products are accepted; null: none is")
+    metrics: dict[str, float] = Field(description="of its training's held-out products, where they were told")
+    about: dict[str, Any]
+
+
+class ErrorOut(BaseModel):
+    """What is wrong."""
+
+    detail: Any
+
+
+def told_out(told: Told) -> PredictionOut:
+    """Return an answer as it travels."""
+    said = told.said
+    if not isinstance(said, Prediction):
+        return PredictionOut(product_id=said.product_id, decision="refused", refusal=f"{said.reason}: {said.detail}")
+    return PredictionOut(
+        product_id=said.product_id,
+        prediction_id=told.id,
+        category=said.category,
+        confidence=said.confidence,
+        top_k=[CategoryOut(category=name, probability=probability) for name, probability in said.top_k],
+        decision="accept" if said.decision == "accept" else "review",
+        text_contribution=said.text_contribution,
+        image_contribution=said.image_contribution,
+        photo_problem=said.photo_problem,
+    )
+
+
+async def read_products(request: Request, app: App, preprocess: Preprocess) -> list[Product]:
+    """Return the products of a request: JSON (one product, or `products`), or a form with photos as files.
+
+    Raises:
+        BadRequestError: 400 for what cannot be read, 415 for another content type, 422 for what is not allowed.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        entries = parse(await request.body())
+        return [await _product(entry, _decoded(entry, place), app, preprocess) for place, entry in enumerate(entries)]
+    if kind == "multipart/form-data":
+        return await _read_form(request, app, preprocess)
+    raise BadRequestError(415, "send application/json or multipart/form-data")
+
+
+def parse(body: bytes) -> list[ProductIn]:
+    """Return the products of a JSON text.
+
+    Raises:
+        BadRequestError: it is no JSON (400), or not what it should hold (422).
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(400, f"the body is not valid JSON: {error}") from None
+    several = isinstance(value, dict) and "products" in value
+    try:
+        if several:
+            return ProductsIn.model_validate(value, strict=True).products
+        return [ProductIn.model_validate(value, strict=True)]
+    except ValidationError as error:
+        raise BadRequestError(422, validation_detail(error)) from None
+
+
+def validation_detail(error: ValidationError) -> list[dict[str, Any]]:
+    """Return what is wrong, a dict an error, without what was sent: it may be long, or secret."""
+    return [
+        {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]}
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+async def _read_form(request: Request, app: App, preprocess: Preprocess) -> list[Product]:
+    try:
+        form = await request.form(
+            max_files=MAX_PRODUCTS, max_fields=16, max_part_size=int(app.max_upload_megabytes * 1e6)
+        )
+    except (MultiPartException, HTTPException) as error:
+        raise BadRequestError(400, f"the form cannot be read: {getattr(error, 'detail', error)}") from None
+    try:
+        files = {name: await value.read() for name, value in form.multi_items() if isinstance(value, UploadFile)}
+        fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
+    finally:
+        await form.close()
+    if "products" in fields:
+        entries = parse(json.dumps({"products": _json(fields["products"])}).encode())
+    else:
+        try:
+            entries = [ProductIn.model_validate({**fields, **({"image": "image"} if "image" in files else {})})]
+        except ValidationError as error:
+            raise BadRequestError(422, validation_detail(error)) from None
+    products = []
+    for place, entry in enumerate(entries):
+        if entry.image is not None and entry.image not in files:
+            raise BadRequestError(422, [_problem(place, "there is no file in a field of that name")])
+        products.append(await _product(entry, files.get(entry.image or ""), app, preprocess))
+    return products
+
+
+def _json(words: str) -> Any:
+    try:
+        return json.loads(words)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(400, f"the field 'products' is not valid JSON: {error}") from None
+
+
+def _decoded(entry: ProductIn, place: int) -> bytes | None:
+    if entry.image is None:
+        return None
+    words = entry.image
+    if words.startswith("data:"):
+        words = words.partition(",")[2]
+    try:
+        return base64.b64decode(words, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequestError(422, [_problem(place, "the photo is not valid base64")]) from None
+
+
+async def _product(entry: ProductIn, image: bytes | None, app: App, preprocess: Preprocess) -> Product:
+    if image is None and entry.image_url is not None:
+        try:
+            address, megabytes = entry.image_url, preprocess.max_image_megabytes
+            image = await asyncio.to_thread(fetch_photo, address, app.url_hosts, megabytes)
+        except PhotoError as error:
+            raise BadRequestError(422, f"image_url: {error.reason}: {error.sentence}") from None
+    return Product(entry.product_id, entry.designation, entry.description, "", image)
+
+
+def _problem(place: int, words: str) -> dict[str, Any]:
+    return {"loc": ["products", place, "image"], "msg": words, "type": "photo"}
