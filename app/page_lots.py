@@ -33,7 +33,9 @@ def add_lots(service: Service, words: Translations, language: Any, scratch: Path
         photos = words.add(gr.File(file_types=[".zip"], elem_id="lot-photos", height=150), label="lot_photos")
     go = words.add(gr.Button(variant="primary", elem_id="lot-go"), value="lot_go")
     done = gr.Markdown(elem_id="lot-done")
-    files = words.add(gr.File(file_count="multiple", visible=False, interactive=False), label="downloads")
+    files = words.add(
+        gr.File(file_count="multiple", visible=False, interactive=False, elem_id="lot-files"), label="downloads"
+    )
     shown = words.add(
         gr.Dataframe(visible=False, interactive=False, wrap=True, elem_id="lot-shown"), label="predictions"
     )

@@ -12,6 +12,7 @@ import gradio as gr
 import pandas as pd
 from metaflow import Run, namespace
 from metaflow.cards import get_cards
+from metaflow.plugins.cards.exception import CardNotPresentException
 from charts import HALF, WHOLE, fitted
 from pieces import notice
 from words import Translations, say
@@ -56,14 +57,15 @@ def add_models(service: Service, access: Access, words: Translations, language: 
     told = gr.HTML(elem_id="promotion")
     del about
 
-    def look(spoken: str, request: gr.Request) -> list[Any]:
+    def look(spoken: str, chosen: str | None, request: gr.Request) -> list[Any]:
         rows = catalog(config.name)
         there = [row.run for row in rows if not row.problem]
         champion = next((row.run for row in rows if row.champion == "now"), there[0] if there else None)
+        wanted = chosen if chosen in there else champion
         return [
             gr.update(value=_frame(rows), visible=bool(rows)),
             "" if rows else notice(say(spoken, "no_models")),
-            gr.update(choices=there, value=champion if champion in there else None),
+            gr.update(choices=there, value=wanted if wanted in there else None),
             gr.update(visible=access.admin(request.username) and bool(there)),
         ]
 
@@ -117,13 +119,13 @@ def add_models(service: Service, access: Access, words: Translations, language: 
         return notice(say(spoken, "promoted", run=event.to, before=event.before), "good")
 
     seen = [table, nothing, choice, chair]
-    gr.on([tab.select, refresh.click], look, language, seen, api_visibility="private")
+    gr.on([tab.select, refresh.click], look, [language, choice], seen, api_visibility="private")
     choice.change(detail, [language, choice], [reliable, covered, confused, facts, card], api_visibility="private")
     promote.click(seat, [language, choice, reason, force], told, api_visibility="private", concurrency_limit=1).then(
-        look, language, seen, api_visibility="private"
+        look, [language, choice], seen, api_visibility="private"
     )
     back.click(unseat, [language, reason], told, api_visibility="private", concurrency_limit=1).then(
-        look, language, seen, api_visibility="private"
+        look, [language, choice], seen, api_visibility="private"
     )
 
 
@@ -149,7 +151,10 @@ def _frame(rows: list[ModelRow]) -> pd.DataFrame:
 
 def _card_file(task: Any, scratch: Path) -> Path | None:
     """Write the model's card to a file to download; None where it is gone."""
-    cards = get_cards(task, id="model")
+    try:
+        cards = get_cards(task, id="model")
+    except CardNotPresentException:
+        return None
     if not len(cards):
         return None
     file = Path(mkdtemp(dir=scratch, prefix="card-")) / f"{task.pathspec.replace('/', '-')}.html"

@@ -99,8 +99,9 @@ def make_gallery(dataset: Dataset, config: Config, seed: int = 0) -> bytes:
         if settings.encoders and not settings.trainable:
             source = settings.encoders[0]
             features, found = store.find(encoder_key(source, size), chosen[f"{modality}_key"].tolist())
-            columns[modality] = _write_vectors(features, found)
-            sources[modality] = source
+            if features.shape[1]:  # else the store knows nothing of this encoder
+                columns[modality] = _write_vectors(features, found)
+                sources[modality] = source
     table = pa.table(columns).replace_schema_metadata(sources)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gzip
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -145,10 +147,14 @@ def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> C
 
 def _sniff(table: Path) -> tuple[str, str, list[str]]:
     """Return a text file's encoding, separator and header; what a spreadsheet of this country makes is read too."""
-    if table.suffix.lower() in (".parquet", ".pq", ".gz"):
-        return "utf-8", ",", []
-    with open(table, "rb") as file:
-        head = file.read(_SNIFFED_BYTES)
+    suffix = table.suffix.lower()
+    try:
+        if suffix in (".parquet", ".pq"):
+            return "utf-8", ",", list(pq.read_schema(table).names)
+        with gzip.open(table) if suffix == ".gz" else open(table, "rb") as file:
+            head = file.read(_SNIFFED_BYTES)
+    except (pa.ArrowException, OSError, EOFError, zlib.error):
+        return "utf-8", ",", []  # whoever reads it all says what is wrong
     encoding = "utf-8"
     try:
         head.decode("utf-8-sig")

@@ -104,7 +104,12 @@ def test_a_bomb_of_a_photo_is_refused_by_its_header(make_client):
         return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
     head = (40_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(10_000_000))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(10_000_000)))
+        + chunk(b"IEND", b"")
+    )
     started = time.perf_counter()
     answer = make_client().post(PREDICT, json={"image": encoded(bomb)})
     assert answer.status_code == 422 and "photo_too_many_pixels" in answer.text
@@ -122,7 +127,13 @@ def test_feedback_is_kept_with_what_it_is_about(make_client, photo):
     client = make_client()
     told = client.post(PREDICT, json={"product_id": "9", "designation": "Lampe <b>chevet</b>", "image": encoded(photo)})
     (one,) = told.json()["predictions"]
-    sent = {"prediction_id": one["prediction_id"], "category": "chaises", "user": "anna", "comment": "non\x00", "key": "k1"}
+    sent = {
+        "prediction_id": one["prediction_id"],
+        "category": "chaises",
+        "user": "anna",
+        "comment": "non\x00",
+        "key": "k1",
+    }
     first, again = client.post(FEEDBACK, json=sent), client.post(FEEDBACK, json=sent)
     assert first.status_code == 201 and first.json() == again.json()
     (kept,) = client.service.store.feedback_after(0)
@@ -199,7 +210,7 @@ def test_the_model_and_the_numbers(make_client):
 def test_the_documentation_calls_no_other_server(make_client):
     client = make_client()
     page = client.get("/api/docs").text
-    assert "//" not in page.replace("<!--", "").replace("-->", "").replace("http://127", "") or "cdn" not in page
+    assert "https://" not in page and "http://" not in page
     assert client.get("/api/assets/swagger-ui-bundle.js").status_code == 200
     paths = client.get("/api/openapi.json").json()["paths"]
     assert {PREDICT, FEEDBACK, "/api/v1/model", "/healthz", "/readyz", "/metrics"} <= set(paths)

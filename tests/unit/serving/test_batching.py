@@ -98,7 +98,7 @@ def test_a_request_that_waited_too_long_is_sent_away(make_batcher):
     batcher, _ = make_batcher(lambda items: time.sleep(0.2) or items, batch=1, wait_ms=0.0, timeout=0.05)
     first, second = batcher.submit([0]), batcher.submit([1])
     assert first.result(5) == [0]
-    with pytest.raises(BusyError, match="within 0.05 seconds"):
+    with pytest.raises(BusyError, match=r"within 0\.05 seconds"):
         second.result(5)
 
 

@@ -19,7 +19,7 @@ def ask(service, text="lampe chevet"):
 def test_without_a_model_it_says_what_to_run(make_service):
     service = make_service([])
     service.live.refresh()
-    with pytest.raises(NoModelError, match="python flows/train_flow.py run"):
+    with pytest.raises(NoModelError, match=r"python flows/train_flow\.py run"):
         ask(service)
     service.close()
 

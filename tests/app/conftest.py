@@ -1,0 +1,141 @@
+"""The app as its users run it: a process of its own on loopback, on a shop with a champion; and a real browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import pytest
+from support_flows import ROOT, Finished, Shop
+
+SHOTS = Path(os.environ.get("RAYON_SCREENSHOTS", ROOT / "build" / "screenshots"))
+
+
+class Running(NamedTuple):
+    """A running app: where it answers, its process, its shop and the runs that trained its two models."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    shop: Shop
+    first: str
+    second: str
+    log: Path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> tuple[Shop, str, str]:
+    """A shop, its champion and another model that was never promoted."""
+    shop = Shop(tmp_path_factory.mktemp("served"))
+    shop.change(name="served", candidates=["tfidf", "fusion"])
+    first = _trained(shop.run("train", "--promote", "force", "--reason", "the first"))
+    shop.change(trainer={"seed": 5})
+    return shop, first, _trained(shop.run("train", "--promote", "never"))
+
+
+@pytest.fixture(scope="session")
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start the app on settings in a folder; returns once it answers, or has ended."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def run(experiment: Path, port: int, log: Path, environment: dict[str, str] | None = None, *more: str):
+        # Metaflow looks for cards from the folder it is started in, as it left them
+        folder = experiment.parent
+        command = [sys.executable, str(ROOT / "app" / "app.py"), "-e", str(experiment), "--port", str(port), *more]
+        with open(log, "wb") as file:
+            process = subprocess.Popen(command, cwd=folder, env={**os.environ, **(environment or {})}, stderr=file)
+        running.append(process)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=1.0)
+                break
+            except httpx.TransportError:
+                time.sleep(0.2)
+        return process
+
+    yield run
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    for process in running:
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def app(trained, start) -> Running:
+    """The app on the shop, with two users, one of them admin."""
+    shop, first, second = trained
+    folder = shop.folder
+    experiment = folder / "shop.yaml"
+    experiment.write_text(shop.as_yaml(), encoding="utf-8")
+    port = free_port()
+    users = {"RAYON_APP_USERS": "anna:correct-horse,ben:battery-staple", "RAYON_APP_ADMINS": "anna"}
+    process = start(experiment, port, folder / "log", users)
+    running = Running(f"http://127.0.0.1:{port}", process, shop, first, second, folder / "log")
+    deadline = time.monotonic() + 60
+    while httpx.get(f"{running.url}/readyz").status_code != 200:
+        assert time.monotonic() < deadline, running.log.read_text()
+        time.sleep(0.2)
+    return running
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Debian's Chromium, driven by Playwright."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium here (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, app):
+    """A factory of pages of the app, logged in; requests to other servers fail the test."""
+    opened = []
+
+    def open_as(user: str = "anna", password: str = "correct-horse", locale: str = "en-GB"):
+        page = browser.new_page(viewport={"width": 1250, "height": 1000}, locale=locale)
+        strangers: list[str] = []
+        page.on(
+            "request",
+            lambda sent: None if sent.url.startswith((app.url, "data:", "blob:")) else strangers.append(sent.url),
+        )
+        opened.append((page, strangers))
+        page.goto(app.url)
+        page.locator("input[type=password]").fill(password)
+        page.locator("input:not([type=password]), textarea").first.fill(user)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#go", timeout=30_000)
+        page.wait_for_timeout(500)
+        return page
+
+    yield open_as
+    for page, strangers in opened:
+        page.close()
+        assert not strangers
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _trained(done: Finished) -> str:
+    assert done.code == 0, done.output
+    return f"TrainFlow/{done.run_id}"

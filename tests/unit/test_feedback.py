@@ -1,0 +1,211 @@
+"""The store: nothing acknowledged is lost, whatever becomes of the process; several may write; it stays bounded."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from postgres import postgres_url
+
+from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id
+from rayon.schema import Prediction
+
+SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 0.3, "accept", "TrainFlow/1")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[str]:
+    yield from postgres_url(tmp_path_factory.mktemp("postgres"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.sqlite"
+    return request.getfixturevalue("server")
+
+
+@pytest.fixture
+def store(url, tmp_path, request) -> Iterator[Store]:
+    """A store of a catalogue that no other test writes to."""
+    opened = Store(url, str(tmp_path / "photos"), f"shop{abs(hash(request.node.nodeid)) % 10**8}")
+    yield opened
+    opened.close()
+
+
+def log(store: Store, photo: bytes | None = None, said: Prediction = SAID) -> str:
+    entry = Logged(new_id(), "Un titre <b>", "", photo, said, "api")
+    store.add_predictions([entry])
+    return entry.id
+
+
+def test_feedback_comes_back_with_its_prediction(store):
+    one = log(store, b"jpeg")
+    number = store.add_feedback(one, "jouets", "anna", "c'est un jouet")
+    (kept,) = store.feedback_after(number - 1)
+    assert (kept.category, kept.right, kept.who, kept.comment) == ("jouets", False, "anna", "c'est un jouet")
+    assert (kept.prediction, kept.predicted, kept.confidence) == (one, "livres", 0.9)
+    assert kept.top_k == SAID.top_k and kept.designation == "Un titre <b>" and kept.product_id == "p1"
+    assert store.photo(kept.photo) == b"jpeg"
+    assert kept.predicted_at <= kept.time <= datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def test_a_key_is_kept_once_for_each_person(store):
+    one = log(store)
+    first = store.add_feedback(one, "jouets", "anna", key="k")
+    assert store.add_feedback(one, "jouets", "anna", key="k") == first
+    assert store.add_feedback(one, "jouets", "ben", key="k") != first
+    assert store.counts() == {"predictions": 1, "feedback": 2}
+
+
+def test_feedback_on_nothing_is_an_error(store, url, tmp_path):
+    with pytest.raises(UnknownPredictionError, match="no prediction"):
+        store.add_feedback("0" * 32, "jouets", "anna")
+    other = Store(url, str(tmp_path / "photos"), "another-shop")
+    with pytest.raises(UnknownPredictionError):
+        other.add_feedback(log(store), "jouets", "anna")
+    other.close()
+
+
+def test_texts_are_data(store):
+    nasty = "'; DROP TABLE rayon_feedback; -- \U0001f4a5 é"
+    number = store.add_feedback(log(store), nasty, nasty, nasty)
+    assert store.feedback_after(number - 1)[0].category == nasty
+
+
+def test_a_cursor_reads_everything_once(store):
+    numbers = [store.add_feedback(log(store), "jouets", "anna") for _ in range(25)]
+    read, cursor = [], 0
+    while page := store.feedback_after(cursor, limit=7):
+        read += [entry.number for entry in page]
+        cursor = page[-1].number
+    assert read == numbers
+
+
+def test_days_and_mix_tell_what_happened(store):
+    since = datetime.now(UTC) - timedelta(hours=1)
+    review = SAID._replace(decision="review", category="jouets")
+    first, second = log(store), log(store, said=review)
+    log(store)
+    store.add_feedback(first, "jouets", "anna")
+    store.add_feedback(first, "livres", "anna")  # the last word counts
+    store.add_feedback(second, "livres", "anna")
+    (day,) = store.days(since)
+    assert (day.predictions, day.accepted, day.commented, day.right) == (3, 2, 2, 1)
+    assert store.mix(since) == {"livres": 2, "jouets": 1}
+    assert store.days(datetime.now(UTC) + timedelta(days=1)) == []
+
+
+def test_predictions_of_a_span_come_in_batches(store):
+    start = datetime.now(UTC)
+    ids = [log(store) for _ in range(12)]
+    batches = list(store.predictions_between(start, datetime.now(UTC) + timedelta(seconds=1), batch=5))
+    assert [len(batch) for batch in batches] == [5, 5, 2]
+    assert [row["id"] for batch in batches for row in batch] == ids
+    assert not list(store.predictions_between(start - timedelta(days=1), start))
+
+
+def test_purging_keeps_what_people_commented_on(store, app_settings):
+    commented, forgotten = log(store, b"kept"), log(store, b"gone")
+    number = store.add_feedback(commented, "jouets", "anna")
+    later = datetime.now(UTC) + timedelta(days=31)
+    purged = store.purge(app_settings(), later)
+    assert (purged.predictions, purged.feedback, purged.photos, purged.photos_left) == (1, 0, 1, 1)
+    assert store.photo(store.feedback_after(number - 1)[0].photo) == b"kept"
+    with pytest.raises(UnknownPredictionError):
+        store.add_feedback(forgotten, "jouets", "anna")
+    purged = store.purge(app_settings(), later + timedelta(days=730))
+    assert (purged.predictions, purged.feedback, purged.photos_left) == (1, 1, 0)
+    assert store.add_feedback(log(store), "jouets", "anna") > number  # a cursor stays ahead of nothing new
+
+
+def test_a_full_store_keeps_rows_and_no_more_photos(store, app_settings):
+    log(store, bytes(2_000_000))
+    purged = store.purge(app_settings(max_gigabytes=0.001))
+    assert purged.megabytes_left == pytest.approx(2.0) and store.full
+    number = store.add_feedback(log(store, b"new"), "jouets", "anna")
+    assert store.feedback_after(number - 1)[0].photo == ""
+
+
+def test_a_young_photo_without_a_row_is_left_to_its_writer(store, app_settings, tmp_path):
+    (tmp_path / "photos" / "ab").mkdir(parents=True)
+    young, old = tmp_path / "photos" / "ab" / "abcd.jpg", tmp_path / "photos" / "ab" / "abce.jpg"
+    young.write_bytes(b"x")
+    old.write_bytes(b"x")
+    os.utime(old, (time.time() - 7200,) * 2)
+    store.purge(app_settings())
+    assert young.exists() and not old.exists()
+
+
+WRITER = """
+import sys
+from rayon.feedback import Logged, Store, new_id
+from rayon.schema import Prediction
+url, photos, name, who = sys.argv[1:]
+store = Store(url, photos, name)
+said = Prediction("p", "livres", 0.9, (("livres", 0.9),), 1.0, 0.0, "accept", "TrainFlow/1")
+for number in range(int(1e9)):
+    entry = Logged(new_id(), "t", "", b"photo %d" % number, said, who)
+    store.add_predictions([entry])
+    print(store.add_feedback(entry.id, "jouets", who), flush=True)
+"""
+
+
+def test_what_was_acknowledged_survives_kill_9_of_several_writers(store, url, tmp_path):
+    command = [sys.executable, "-c", WRITER, url, str(tmp_path / "photos"), store.catalogue]
+    writers = [subprocess.Popen([*command, f"w{n}"], stdout=subprocess.PIPE, text=True) for n in range(3)]
+    for writer in writers:  # each is at work before any is killed
+        assert writer.stdout is not None and writer.stdout.readline()
+    read: list[int] = []
+    end = time.monotonic() + 0.7
+    while time.monotonic() < end:  # a reader with a cursor, meanwhile
+        read += [entry.number for entry in store.feedback_after(read[-1] if read else 0)]
+    for writer in writers:
+        os.kill(writer.pid, signal.SIGKILL)
+    acknowledged = {int(line) for writer in writers for line in writer.communicate()[0].split()}
+    assert len(acknowledged) > 20
+    reopened = Store(url, str(tmp_path / "photos"), store.catalogue)
+    kept = reopened.feedback_after(0, limit=1_000_000)
+    assert acknowledged <= {entry.number for entry in kept}
+    assert all(reopened.photo(entry.photo) for entry in kept)
+    numbers = [entry.number for entry in kept]
+    assert numbers == sorted(set(numbers))
+    assert len(read) > 20 and numbers[: len(read)] == read  # the cursor missed nothing
+    reopened.close()
+
+
+def test_a_store_that_cannot_be_opened_is_a_sentence_without_secrets(tmp_path):
+    for url in ("postgresql+psycopg://anna:hunter22@127.0.0.1:1/x", "nonsense://x", f"sqlite:///{tmp_path}/no/where/x"):
+        with pytest.raises(StoreError, match="RAYON_STORE") as caught:
+            Store(url, str(tmp_path), "shop")
+        assert "hunter22" not in str(caught.value)
+
+
+def test_a_database_that_goes_away_is_a_sentence(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/s.sqlite", str(tmp_path / "photos"), "shop")
+    one = log(store)
+    store.close()
+    for file in Path(tmp_path).glob("s.sqlite*"):
+        file.unlink()
+    (tmp_path / "s.sqlite").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match="cannot be written to"):
+        store.add_feedback(one, "jouets", "anna")
+
+
+@pytest.fixture
+def app_settings(make_config):
+    """A factory of settings; keywords are those of `app`."""
+
+    def make(**app):
+        config = make_config()
+        return dataclasses.replace(config, app=dataclasses.replace(config.app, **app))
+
+    return make
