@@ -23,7 +23,7 @@ class PreprocessFlow(FlowSpec):
 
     1. start: read the catalogue, validate every row, keep the shards of the last version that still hold, plan new ones
     2. build: for each new shard, decode each photo once, resize and re-encode it, clean the texts
-    3. combine: list the shards in a manifest with a fingerprint, gather the rejects
+    3. combine: list the shards, and those of accepted feedback, in a manifest with a fingerprint; gather the rejects
     4. end: draw the card and say what to run next
 
     Rows added to a catalogue add shards; the earlier ones are not touched. Splits follow from a hash of each title, so
@@ -85,13 +85,14 @@ class PreprocessFlow(FlowSpec):
         """List all shards in the manifest of the new version; gather the rejects."""
         from rayon.data.preprocessing import combine
         from rayon.preparing import load_config, stopping
-        from rayon.registry import dataset_tag, read_keys
+        from rayon.registry import dataset_tag, feedback_state, read_keys
 
         config = load_config(self.experiment, ROOT)
         self.plan = inputs[0].plan
         built = [task.built for task in inputs if task.built is not None]
         with stopping():
-            manifest, self.rejects = combine(config, self.plan, built, read_keys)
+            labelled = feedback_state(config.name).shards
+            manifest, self.rejects = combine(config, self.plan, built, read_keys, labelled)
         self.manifest = manifest.to_json()
         self.new_rows = sum(shard.ref.rows for shard in built)
         current.run.add_tags([dataset_tag(config.name), f"fingerprint:{manifest.fingerprint[:12]}"])
@@ -121,7 +122,8 @@ class PreprocessFlow(FlowSpec):
         )
         self.profile = {"splits": frame["split"].value_counts().to_dict(), **manifest.counts}
         counts = manifest.counts
-        print(f"dataset {manifest.name} {manifest.fingerprint[:12]}: {counts['kept']:,} products, ", end="")
+        people = f" ({counts['feedback']:,} labelled by people)" if counts["feedback"] else ""
+        print(f"dataset {manifest.name} {manifest.fingerprint[:12]}: {counts['kept']:,} products{people}, ", end="")
         print(f"{len(manifest.categories)} categories, {counts['rejected']:,} rows rejected, ", end="")
         print(f"{counts['photos_refused']:,} photos refused")
         print(f"card:  python flows/preprocess_flow.py card view {current.run_id}/end --id dataset")

@@ -5,8 +5,18 @@ steps nor files.
 """
 
 from rayon.cards_dataset import dataset_card
+from rayon.cards_feedback import feedback_card
 from rayon.cards_gate import gate_card
 from rayon.cards_model import CandidateRow, MistakeRow, SuspectRow, model_card
 from rayon.cards_scores import scores_card
 
-__all__ = ["CandidateRow", "MistakeRow", "SuspectRow", "dataset_card", "gate_card", "model_card", "scores_card"]
+__all__ = [
+    "CandidateRow",
+    "MistakeRow",
+    "SuspectRow",
+    "dataset_card",
+    "feedback_card",
+    "gate_card",
+    "model_card",
+    "scores_card",
+]

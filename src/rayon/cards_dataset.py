@@ -49,11 +49,11 @@ def dataset_card(
         new_shards: how many of the shards were built for this version, where that is known.
     """
     counts = manifest.counts
-    kept = counts["kept"]
+    kept, labelled = counts["kept"], counts.get("feedback", 0)
     (largest, most), (smallest, fewest) = mix[0], mix[-1]
     refused = counts["rejected"]
     sentence = (
-        f"{kept:,} of {counts['read']:,} products can be learnt from, in {len(mix)} categories; "
+        f"{kept - labelled:,} of {counts['read']:,} products can be learnt from, in {len(mix)} categories; "
         f"{'none was' if not refused else f'{refused:,} were'} refused."
     )
     more = [
@@ -65,7 +65,8 @@ def dataset_card(
     shards = f"{megabytes:,.1f} MB" if new_shards is None else f"{new_shards} new, {megabytes:,.1f} MB"
     numbers = [
         Tile("read", f"{counts['read']:,}", "rows of the catalogue"),
-        Tile("kept", f"{kept:,}", percent(kept / max(counts["read"], 1)) + " of what was read"),
+        Tile("kept", f"{kept - labelled:,}", percent((kept - labelled) / max(counts["read"], 1)) + " of what was read"),
+        *([Tile("from people", f"{labelled:,}", "labelled in the app")] if labelled else []),
         Tile("refused", f"{refused:,}", "reasons below"),
         Tile("photos refused", f"{counts['photos_refused']:,}", "kept on their text"),
         Tile("without photo", percent(counts["without_photo"] / kept), f"{counts['without_photo']:,} products"),

@@ -256,6 +256,41 @@ class App:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class FeedbackRules:
+    """Which feedback is believed (`rayon.inspection`).
+
+    More than `per_person` pieces by one person at once wait for an admin, unless the person is `trusted`. Of people who
+    disagree, a majority of `agreement` is believed. A correction that the model gives less than `unlikely` where it is
+    as sure as when it is right waits, unless two people say so, or `pattern_people` people move `pattern_products`
+    products from that category to the same other one. A category is new once `new_category_people` people gave it to
+    `new_category_products` products.
+    """
+
+    per_person: Positive = 100
+    trusted: tuple[str, ...] = ()
+    agreement: Annotated[float, Field(gt=0.5, le=1)] = 0.67
+    unlikely: Annotated[float, Field(ge=0, le=1)] = 0.02
+    pattern_people: Positive = 3
+    pattern_products: Positive = 10
+    new_category_people: Positive = 2
+    new_category_products: Positive = 10
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Retraining:
+    """When the loop trains again: on a verdict of the monitor among `verdicts`, or once `corrections` accepted
+    corrections of `categories` categories wait; but not within `cooldown_hours` of the last training, nor more often
+    than `per_week`.
+    """
+
+    verdicts: tuple[Literal["watch", "retrain"], ...] = ("retrain",)
+    corrections: Positive = 200
+    categories: Positive = 3
+    cooldown_hours: Annotated[float, Field(ge=0)] = 12.0
+    per_week: Positive = 5
+
+
+@dataclass(frozen=True, config=_STRICT)
 class StepResources:
     """What one step asks of the cluster: cores, megabytes of memory, GPUs."""
 
@@ -301,6 +336,8 @@ class Config:
     gate: Gate = dataclasses.field(default_factory=Gate)
     score: Score = dataclasses.field(default_factory=Score)
     app: App = dataclasses.field(default_factory=App)
+    feedback: FeedbackRules = dataclasses.field(default_factory=FeedbackRules)
+    retraining: Retraining = dataclasses.field(default_factory=Retraining)
     resources: Resources = dataclasses.field(default_factory=Resources)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
     cache: str = ".rayon"

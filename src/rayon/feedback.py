@@ -10,19 +10,19 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, delete, exists, func, insert, select, text
+from sqlalchemy import ColumnElement, case, delete, exists, func, insert, select, text
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from rayon.config import Config
 from rayon.data.outputs import Outputs
-from rayon.feedback_tables import FEEDBACK, PREDICTIONS, WRITES, create_tables, open_engine
+from rayon.feedback_tables import FEEDBACK, PREDICTIONS, SETTLED, WRITES, create_tables, open_engine
 from rayon.schema import Prediction
 
 STORE_VARIABLE = "RAYON_STORE"
@@ -202,6 +202,34 @@ class Store:
 
     def feedback_after(self, number: int = 0, limit: int = 10_000) -> list[Feedback]:
         """Return up to `limit` pieces of feedback with a higher number than `number`, in order."""
+        chosen = FEEDBACK.c.number > number
+        return self._feedback(chosen, limit)
+
+    def feedback_of(self, numbers: Collection[int]) -> list[Feedback]:
+        """Return the pieces of feedback of those numbers that are still there, in order."""
+        return self._feedback(FEEDBACK.c.number.in_(list(numbers)), None) if numbers else []
+
+    def settle(self, feedback: int, accepted: bool, who: str) -> None:
+        """Keep what an admin decided of a piece of feedback that waits; the last word counts.
+
+        Raises:
+            StoreError: the database cannot be written to.
+        """
+        values = {"feedback": feedback, "accepted": accepted, "who": who, "time": _now()}
+        with _told("written to"), self._writing.begin() as connection:
+            connection.execute(insert(SETTLED).values(**values))
+
+    def settled(self, numbers: Collection[int]) -> dict[int, bool]:
+        """Return what was decided of pieces of feedback, by number; those nobody decided on are left out."""
+        query = (
+            select(SETTLED.c.feedback, SETTLED.c.accepted)
+            .where(SETTLED.c.feedback.in_(list(numbers)))
+            .order_by(SETTLED.c.number)
+        )
+        with _told("read"), self._engine.connect() as connection:
+            return {int(number): bool(accepted) for number, accepted in connection.execute(query)}
+
+    def _feedback(self, chosen: ColumnElement[bool], limit: int | None) -> list[Feedback]:
         query = (
             select(
                 FEEDBACK.c.number,
@@ -224,7 +252,7 @@ class Store:
                 PREDICTIONS.c.model_version,
             )
             .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
-            .where(FEEDBACK.c.number > number, PREDICTIONS.c.catalogue == self.catalogue)
+            .where(chosen, PREDICTIONS.c.catalogue == self.catalogue)
             .order_by(FEEDBACK.c.number)
             .limit(limit)
         )

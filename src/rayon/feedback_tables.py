@@ -63,6 +63,17 @@ FEEDBACK = Table(
     sqlite_autoincrement=True,  # a number is never given twice, not even after its row was deleted
 )
 
+SETTLED = Table(
+    "rayon_settled",
+    METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("feedback", Integer, nullable=False, index=True),
+    Column("accepted", Boolean, nullable=False),
+    Column("who", String(100), nullable=False),
+    Column("time", String(27), nullable=False),
+    sqlite_autoincrement=True,
+)
+
 
 def open_engine(url: str) -> Engine:
     # the parameters of a statement are people's words: they stay out of messages and logs

@@ -23,12 +23,14 @@ from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.shards import Manifest
 from rayon.data.synthetic import write_catalogue
 from rayon.data.tables import CatalogError
+from rayon.feedback import StoreError
 from rayon.registry import (
     DatasetVersion,
     any_dataset,
     artifact_names,
     dataset_of,
     dataset_tag,
+    feedback_state,
     latest_dataset,
     make_locator,
     read_keys,
@@ -58,7 +60,7 @@ def stopping() -> Iterator[None]:
     """Turn the mistakes of a catalogue, a dataset or a setting into the one sentence that the user needs to read."""
     try:
         yield
-    except (CatalogError, DatasetError, OutputError, RegistryError) as error:
+    except (CatalogError, DatasetError, OutputError, RegistryError, StoreError) as error:
         raise RayonError(str(error)) from None
 
 
@@ -94,7 +96,14 @@ def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[s
         store(keys, shard.keys)
         return make_locator(current.pathspec, number)
 
-    manifest, rejects = prepare(config, last.manifest if last else None, read_keys, keep, progress_line("shards"))
+    manifest, rejects = prepare(
+        config,
+        last.manifest if last else None,
+        read_keys,
+        keep,
+        progress_line("shards"),
+        feedback_state(config.name).shards,
+    )
     print(
         f"dataset: {manifest.counts['kept']:,} products in {len(manifest.categories)} categories, "
         f"{len(rejects):,} rejects"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -83,6 +83,32 @@ def model_tag(name: str) -> str:
 def scores_tag(name: str) -> str:
     """Return the tag of the runs that scored products for catalogue `name`."""
     return f"scores:{name}"
+
+
+class FeedbackState(NamedTuple):
+    """What the last FeedbackFlow run left: how far it read, what waits for an admin (reason and detail by number), all
+    shards of accepted feedback so far, oldest first, and the run ('' where there was none).
+    """
+
+    cursor: int
+    waiting: dict[int, tuple[str, str]]
+    shards: tuple[ShardRef, ...]
+    run: str
+
+
+def feedback_tag(name: str) -> str:
+    """Return the tag of the runs that took in feedback for catalogue `name`."""
+    return f"feedback:{name}"
+
+
+def feedback_state(name: str) -> FeedbackState:
+    """Return where the feedback of catalogue `name` stands: what the last run that finished says."""
+    for run in runs_tagged("FeedbackFlow", feedback_tag(name)):
+        if run.successful:
+            data: Any = run.data
+            shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
+            return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec))
+    return FeedbackState(0, {}, (), "")
 
 
 def find_model(which: str, name: str) -> Model:

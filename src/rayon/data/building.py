@@ -55,7 +55,11 @@ def build_shard(part: bytes, config: Config) -> BuiltShard:
     is tried again when the next version is planned.
     """
     rows: list[dict[str, Any]] = read_table(part).to_pylist()
-    photos = _photos([row["image"] for row in rows], config)
+    return pack_shard(rows, _photos([row["image"] for row in rows], config))
+
+
+def pack_shard(rows: Sequence[dict[str, Any]], photos: Sequence[bytes | PhotoError | None]) -> BuiltShard:
+    """Pack products, dicts with the columns of a part, with their normalised photos; see `build_shard`."""
     shard: list[dict[str, Any]] = []
     keys: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []

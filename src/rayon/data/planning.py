@@ -134,7 +134,8 @@ class _Earlier:
     """The rows of the previous version, and which of them the catalogue still has."""
 
     def __init__(self, previous: Manifest | None, read_keys: ReadKeys) -> None:
-        self._shards = previous.shards if previous else ()
+        # what people labelled is no part of the catalogue: it is neither found nor missed in it
+        self._shards = tuple(ref for ref in previous.shards if not ref.origin) if previous else ()
         keys = [key for ref in self._shards for key in read_table(read_keys(ref))["row_key"].to_pylist()]
         self.found = np.zeros(len(keys), dtype=np.bool_)
         # Of a row that lies in two shards, having been dropped and taken up again, the first is found.

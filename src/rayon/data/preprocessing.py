@@ -8,7 +8,7 @@ share nothing but their arguments.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -47,6 +47,7 @@ def prepare(
     read_keys: ReadKeys,
     store: Store,
     progress: Callable[[int, int], None] = lambda *_: None,
+    feedback: Sequence[ShardRef] = (),
 ) -> tuple[Manifest, pd.DataFrame]:
     """Plan, build and combine in one go, in this process; `progress` is told how many of the new shards are done.
 
@@ -60,17 +61,25 @@ def prepare(
         ref = shard.ref._replace(locator=store(number, shard))
         built.append(shard._replace(ref=ref, data=b""))
         progress(number + 1, len(plan.parts))
-    return combine(config, plan, built, read_keys)
+    return combine(config, plan, built, read_keys, feedback)
 
 
 def combine(
-    config: Config, plan: Plan, built: Iterable[BuiltShard], read_keys: ReadKeys
+    config: Config,
+    plan: Plan,
+    built: Iterable[BuiltShard],
+    read_keys: ReadKeys,
+    feedback: Sequence[ShardRef] = (),
 ) -> tuple[Manifest, pd.DataFrame]:
     """Return the dataset version made of a plan's kept shards and of those built from its parts, and all its rejects.
 
     `built` comes in the order of the parts, with `ref.locator` filled in; `data` is not looked at and may be b''. The
     rejects name every row of the catalogue that is no product of this version (scope 'product') and every product
-    whose photo was refused, whenever that was (scope 'photo'). Rows read = products kept + rejects of scope 'product'.
+    whose photo was refused, whenever that was (scope 'photo'). Rows read = products kept, those of `feedback` left
+    out, + rejects of scope 'product'.
+
+    `feedback` are the shards of what people labelled, oldest first; of a product that was labelled again the last label
+    counts.
 
     Raises:
         CatalogError: no product is left.
@@ -83,6 +92,8 @@ def combine(
             living.append((shard.ref, _living(shard.ref, shard.keys)))
     if not living:
         raise CatalogError(f"{config.catalog.products}: no product is left once its photos were read.")
+    labelled = [(ref, _living(ref, read_keys(ref))) for ref in _last_word(feedback, read_keys)]
+    living += [(ref, keys) for ref, keys in labelled if keys.num_rows]
     products = pa.concat_tables([keys for _, keys in living])
     photo_rejects = [json.loads(text) for text in products["photo_reject"].to_pylist() if text]
     rejects.append(pd.DataFrame(photo_rejects, columns=list(REJECT_COLUMNS)))
@@ -91,6 +102,7 @@ def combine(
     counts = {
         **plan.counts,
         "kept": products.num_rows,
+        "feedback": sum(keys.num_rows for _, keys in labelled),
         "rejected": int((refused["scope"] == "product").sum()),
         "photos_refused": len(photo_rejects),
         "without_photo": _missing(products["has_photo"]),
@@ -107,6 +119,21 @@ def combine(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     return manifest, refused
+
+
+def _last_word(feedback: Sequence[ShardRef], read_keys: ReadKeys) -> list[ShardRef]:
+    """Return the shards with those rows removed that a later shard, or a later row, labels again."""
+    seen: set[bytes] = set()
+    refs = []
+    for ref in reversed(feedback):
+        keys = read_table(read_keys(ref))["row_key"].to_pylist()
+        removed = []
+        for position in reversed(range(len(keys))):
+            if keys[position] in seen:
+                removed.append(position)
+            seen.add(keys[position])
+        refs.append(ref._replace(removed=tuple(sorted(removed))))
+    return refs[::-1]
 
 
 def _living(ref: ShardRef, keys: bytes) -> pa.Table:

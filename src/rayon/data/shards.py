@@ -50,6 +50,8 @@ SHARD_SCHEMA = pa.schema(
 """A shard. `image` is the normalised JPEG or null; `text_key` and `image_key` are 16 bytes of BLAKE2b of what an
 encoder reads, b'' where there is nothing to read; `row_key` says that a catalogue row is unchanged."""
 
+FEEDBACK = "feedback"
+
 KEYS_SCHEMA = pa.schema(
     {
         "row_key": _KEY,
@@ -69,7 +71,7 @@ class ShardRef(NamedTuple):
     """A shard as a manifest lists it: SHA-256 of its bytes (hex), rows, size in bytes, where it is, what is gone.
 
     `locator` is filled in by whoever stores the bytes. `removed` holds the positions of rows that the catalogue has
-    changed or dropped since.
+    changed or dropped since. `origin` is '' for the catalogue's products, 'feedback' for those that people labelled.
     """
 
     fingerprint: str
@@ -77,6 +79,7 @@ class ShardRef(NamedTuple):
     size: int
     locator: str = ""
     removed: tuple[int, ...] = ()
+    origin: str = ""
 
 
 class Manifest(NamedTuple):

@@ -105,6 +105,7 @@ def test_every_bad_row_is_kept_as_a_reject_and_none_is_lost(make_catalog, make_p
         "without_photo": 5,
         "without_description": 6,
         "title_duplicates": 0,
+        "feedback": 0,
     }
     frame = store.frame(manifest, tmp_path / "spool")
     assert len(frame) + len(refused) == manifest.counts["read"]

@@ -1,0 +1,96 @@
+"""Takes in what people said in the app: inspected, accepted as data or left to an admin, each piece exactly once.
+
+    python flows/feedback_flow.py run
+    python flows/feedback_flow.py --config experiment configs/catalog.yaml run
+
+Heavy imports stay inside the steps that need them.
+"""
+
+import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is imported
+
+from pathlib import Path
+
+from metaflow import Config, FlowSpec, card, current, project, resources, retry, step
+
+from rayon.experiment import read_experiment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@project(name="rayon")
+class FeedbackFlow(FlowSpec):
+    """Turn new feedback into data.
+
+    1. start: read what came in since the last finished run, and what waited then; inspect it; pack what is accepted
+       as a shard, which the next dataset version holds
+    2. end: draw the card, say what waits, ask for a retraining where the settings say so
+
+    A run that does not finish has read nothing: the next one starts where the last finished one stopped.
+    """
+
+    experiment = Config(
+        "experiment",
+        default=str(ROOT / "configs" / "demo.yaml"),
+        parser=read_experiment,
+        help="the experiment's YAML file",
+    )
+
+    @retry(times=2, minutes_between_retries=0)
+    @resources(cpu=experiment.resources.shard.cpu, memory=experiment.resources.shard.memory)
+    @step
+    def start(self):
+        """Read and inspect new feedback; pack what is accepted."""
+        from rayon.feedback_run import build_accepted, inspect_new, newest_manifest, open_feedback, read_new, tally
+        from rayon.preparing import load_config, stopping
+        from rayon.registry import artifact_names, feedback_state, make_locator
+
+        config = load_config(self.experiment, ROOT)
+        with stopping():
+            store, state = open_feedback(config), feedback_state(config.name)
+            entries = read_new(store, state)
+            print(f"{len(entries):,} pieces of feedback to look at, {len(state.waiting):,} of them waited")
+            inspected = inspect_new(entries, store, state, newest_manifest(config), config)
+            shard = build_accepted(inspected, store, config)
+        self.cursor, self.waiting, self.decisions = inspected.cursor, inspected.waiting, inspected.decisions
+        self.tally = tally(inspected.decisions)
+        self.shards = [ref._asdict() for ref in state.shards]
+        if shard is not None:
+            data, keys = artifact_names(0)
+            setattr(self, data, shard.data)
+            setattr(self, keys, shard.keys)
+            self.shards.append(
+                shard.ref._replace(locator=make_locator(current.pathspec, 0), origin="feedback")._asdict()
+            )
+        self.next(self.end)
+
+    @card(type="blank", id="feedback")
+    @step
+    def end(self):
+        """Draw the card; ask for a retraining where enough was corrected."""
+        from rayon.cards import feedback_card
+        from rayon.events import enough_corrections, request_retraining
+        from rayon.feedback_run import sample_accepted
+        from rayon.preparing import load_config
+        from rayon.registry import feedback_tag
+
+        config = load_config(self.experiment, ROOT)
+        current.run.add_tag(feedback_tag(config.name))
+        self.request = enough_corrections(config, self.tally)
+        if self.request:
+            request_retraining(config.name, self.request, {"run": current.pathspec, **self.tally}, current)
+        facts = {"catalogue": config.name, "read up to": f"no. {self.cursor}", "shards so far": str(len(self.shards))}
+        samples = sample_accepted(config, self.decisions)
+        current.card["feedback"].extend(
+            feedback_card(self.tally, self.decisions, samples, len(self.waiting), self.request, facts)
+        )
+        told = self.tally
+        print(f"{told['accepted']:,} of {told['read']:,} accepted, {told['corrections']:,} of them corrections")
+        print(f"{len(self.waiting):,} wait for an admin: settle them in the app, under Monitoring")
+        if self.request:
+            print(f"retraining asked for: {self.request}")
+        print(f"card  python flows/feedback_flow.py card view {current.run_id}/end --id feedback")
+        print("next  python flows/preprocess_flow.py run | python flows/train_flow.py run | python -m rayon loop")
+
+
+if __name__ == "__main__":
+    FeedbackFlow()
