@@ -234,6 +234,43 @@ def show(run: Run, experiment: Experiment = DEMO) -> None:
         typer.echo(f"card       python flows/train_flow.py card view {row.run.partition('/')[2]}/evaluate --id model")
 
 
+@app.command()
+def loop(
+    experiment: Experiment = DEMO,
+    every: Annotated[str, typer.Option(help="pass again and again, so often: 10m, 1h", show_default="one pass")] = "",
+    window: Annotated[str, typer.Option(help="how far back the monitor looks")] = "7d",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what the flows print")] = False,
+) -> None:
+    """Close the loop here: take in feedback, make a dataset version, monitor, train if asked; the gate promotes.
+
+    May be stopped and started at any point: what was done is read from finished runs, and nothing is done twice.
+    """
+    import time
+
+    from rayon.loop import run_pass
+    from rayon.preparing import RayonError
+    from rayon.production import parse_window
+
+    with _sentences():
+        config = _read(experiment)
+        pause = parse_window(every).total_seconds() if every else 0.0
+        parse_window(window)
+        while True:
+            try:
+                run_pass(config, experiment.resolve(), Path.cwd() / "flows", window, _stamped, verbose)
+            except RayonError as error:
+                if not pause:
+                    raise
+                _stamped(f"this pass failed, the next one tries again: {error}")
+            if not pause:
+                return
+            time.sleep(pause)
+
+
+def _stamped(words: str) -> None:
+    typer.echo(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {words}")
+
+
 def _run(run: str) -> str:
     from rayon.champions import run_path
 

@@ -1,0 +1,164 @@
+"""The loop on one machine: feedback, dataset, monitor, and a training where one was asked for; one pass at a time.
+
+What a schedule and events do on a cluster. Everything a pass needs to know it reads from finished runs and from the
+store: it may be stopped at any point and started again, and does nothing twice. Knows flows as files to be run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metaflow import Runner
+
+from rayon.champions import runs_tagged, started
+from rayon.config import Config, Retraining
+from rayon.events import Request, last_training, requests_since
+from rayon.feedback import Store
+from rayon.feedback_run import open_feedback
+from rayon.preparing import RayonError
+from rayon.registry import any_dataset, dataset_of, feedback_state, latest_dataset, model_tag, scores_tag
+
+Tell = Callable[[str], None]
+_WEEK = timedelta(days=7)
+
+
+class Decision(NamedTuple):
+    """Whether to train, and why, or why not, in words."""
+
+    train: bool
+    reason: str
+
+
+class Pass(NamedTuple):
+    """What a pass ran, in order, as 'Flow/run', and what was decided about training."""
+
+    runs: tuple[str, ...]
+    decision: Decision
+
+
+def decide(
+    now: datetime, trainings: Sequence[datetime], requests: Sequence[Request], fresh: bool, limits: Retraining
+) -> Decision:
+    """Return whether a training that was asked for may start.
+
+    Args:
+        trainings: when those so far began, newest first.
+        requests: the ones since the last training.
+        fresh: whether the newest dataset version is another than that of the last training.
+        limits: cool-down and budget.
+    """
+    if not trainings:
+        return Decision(True, "there is no model yet")
+    if not requests:
+        return Decision(False, "nobody asks for a training")
+    reason = "; ".join(dict.fromkeys(request.reason for request in requests))
+    if not fresh:
+        return Decision(False, f"there is nothing new to learn from, though a training was asked for: {reason}")
+    ready = trainings[0] + timedelta(hours=limits.cooldown_hours)
+    if now < ready:
+        return Decision(False, f"the last training is too young: not before {ready:%Y-%m-%d %H:%M} UTC ({reason})")
+    recent = sum(now - training < _WEEK for training in trainings)
+    if recent >= limits.per_week:
+        return Decision(False, f"{recent} trainings in the last 7 days are as many as allowed ({reason})")
+    return Decision(True, reason)
+
+
+def run_pass(config: Config, experiment: Path, flows: Path, window: str, tell: Tell, show: bool = False) -> Pass:
+    """Do one pass: take in feedback, make a dataset version, monitor, train if asked; the gate promotes or holds.
+
+    Each flow runs only where there is something for it to do, with the settings of the file `experiment`.
+
+    Raises:
+        RayonError: a flow failed; what it printed says why.
+    """
+    done: list[str] = []
+
+    def run(flow: str, **parameters: Any) -> None:
+        tell(f"{flow}_flow.py: running")
+        done.append(_run(flows / f"{flow}_flow.py", experiment, parameters, show))
+        tell(f"{flow}_flow.py: finished {done[-1]}")
+
+    store = open_feedback(config)
+    try:
+        version = any_dataset(config.name)
+        if version is not None and has_feedback(store, config):
+            run("feedback")
+        if version is None or stale_dataset(config):
+            run("preprocess")
+        if last_training(config.name) is not None and has_traffic(store, config):
+            run("monitor", window=window)
+    finally:
+        store.close()
+    decision = next_decision(config)
+    tell(("training: " if decision.train else "no training: ") + decision.reason)
+    if decision.train:
+        run("train", reason=decision.reason[:160])
+    return Pass(tuple(done), decision)
+
+
+def next_decision(config: Config, now: datetime | None = None) -> Decision:
+    """Return whether a training should start now, from what finished runs say."""
+    runs = list(runs_tagged("TrainFlow", model_tag(config.name)))
+    trainings = [started(run) for run in runs]
+    requests = list(requests_since(config.name, trainings[0] if trainings else None))
+    newest = latest_dataset(config.name)
+    fresh = True
+    if runs and newest is not None:
+        trained_on: Any = runs[0]["evaluate"].task
+        fresh = dataset_of(trained_on["dataset_run"].data).manifest.fingerprint != newest.manifest.fingerprint
+    return decide(now or datetime.now(UTC), trainings, requests, fresh, config.retraining)
+
+
+def has_feedback(store: Store, config: Config) -> bool:
+    """Say whether there is feedback that no finished run has looked at, or an admin settled what waited."""
+    state = feedback_state(config.name)
+    return bool(store.feedback_after(state.cursor, limit=1) or store.settled(state.waiting))
+
+
+def stale_dataset(config: Config) -> bool:
+    """Say whether the newest dataset version lacks accepted feedback, or is older than the catalogue's file."""
+    version = latest_dataset(config.name)
+    if version is None:
+        return True
+    held = {ref.fingerprint for ref in version.manifest.shards}
+    # of a shard whose rows were all labelled again nothing is left: then a later one is held
+    if any(ref.fingerprint not in held for ref in feedback_state(config.name).shards[-1:]):
+        return True
+    try:
+        changed = os.stat(config.catalog.products).st_mtime
+    except OSError:
+        return False
+    return changed > datetime.fromisoformat(version.manifest.created).timestamp()
+
+
+def has_traffic(store: Store, config: Config) -> bool:
+    """Say whether anything was predicted since the last look at production."""
+    looked = next((started(run) for run in runs_tagged("MonitorFlow", f"monitor:{config.name}")), None)
+    if looked is None:
+        return True
+    scored = next((started(run) for run in runs_tagged("ScoreFlow", scores_tag(config.name))), None)
+    if scored is not None and scored > looked:
+        return True
+    return any(True for _ in store.predictions_between(looked, datetime.now(UTC), batch=1))
+
+
+def _run(file: Path, experiment: Path, parameters: dict[str, Any], show: bool) -> str:
+    options = {"config": [("experiment", str(experiment))], **_branch()}
+    with Runner(str(file), show_output=show, **options).run(**parameters) as running:
+        if running.status != "successful":
+            lines = [line for line in running.stderr.splitlines() + running.stdout.splitlines() if line.strip()]
+            raise RayonError(f"{file.name} failed: " + "\n".join(lines[-12:]))
+        finished: Any = running
+        return str(finished.run.pathspec)
+
+
+def _branch() -> dict[str, Any]:
+    """The flows' options for the project branch that is looked at; a user's own needs none."""
+    kind, _, name = os.environ.get("RAYON_BRANCH", "").partition(".")
+    if kind == "prod":
+        return {"production": True, **({"branch": name} if name else {})}
+    return {"branch": name} if kind == "test" else {}
