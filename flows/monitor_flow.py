@@ -103,24 +103,27 @@ class MonitorFlow(FlowSpec):
             self.wandb = run.where()
         self.next(self.report)
 
-    @card(type="html", id="evidently", options={"attribute": "page"})
     @step
     def report(self):
         """Make the HTML report of a sample; where it cannot be made, say why and go on."""
+        from rayon.data.outputs import Outputs
         from rayon.drift_report import make_report
         from rayon.monitor_run import open_both
         from rayon.monitoring_config import parse_monitoring
-        from rayon.preparing import stopping
+        from rayon.preparing import load_config, stopping
         from rayon.production import read_window
         from rayon.reference import read_reference
 
-        settings = parse_monitoring(self.monitoring.to_dict())
+        config, settings = load_config(self.experiment, ROOT), parse_monitoring(self.monitoring.to_dict())
         with stopping():
             reference = read_reference(self.reference)
             then, now = open_both(reference, read_window(self.sources, reference.model))
         self.page, self.report_problem = make_report(
             then.frame, now.frame, settings.report_rows, settings.report_megabytes, f"{current.run_id}"
         )
+        with stopping():
+            folder = Outputs(str(Path(config.cache) / "monitoring"))
+            self.report_file = folder.write(f"{config.name}-{current.run_id}.html", self.page.encode())
         if self.report_problem:
             print(self.report_problem)
         self.next(self.end)
@@ -132,16 +135,16 @@ class MonitorFlow(FlowSpec):
         from rayon.cards import monitor_card
         from rayon.monitor_run import closing_lines
 
-        report = f"python flows/monitor_flow.py card view {current.run_id}/report --id evidently"
+        report = self.report_problem or f"{self.report_file}, and the artifact `page` of this run"
         facts = {
             "looked at": ", ".join(self.sources) or "nothing",
             "compared with": f"the gold set of {self.compared_with}",
             "by other models": ", ".join(f"{n:,} by {model}" for model, n in self.shown["others"].items()) or "none",
-            "report": self.report_problem or report,
+            "report, column by column": report,
             "Weights & Biases": self.wandb,
         }
         current.card["monitor"].extend(monitor_card(self.verdict, [*self.past, self.point], self.shown, facts))
-        for line in closing_lines(self.verdict, self.sources, current.run_id, self.report_problem):
+        for line in closing_lines(self.verdict, self.sources, current.run_id, self.report_problem or self.report_file):
             print(line)
 
 

@@ -28,6 +28,7 @@ from rayon.cards_layout import (
 
 _CURVES = 6
 _BARS = 40
+_TOP = 5.0
 _TITLES: Mapping[str, tuple[str, Tone]] = {
     "ok": ("Production looks like what the model was trained for.", "good"),
     "watch": ("Something has changed: worth a look, not yet a retraining.", "caution"),
@@ -114,10 +115,15 @@ def _drift(points: Sequence[Mapping[str, Any]]) -> list[MetaflowCardComponent]:
     last = points[-1]["ratios"]
     names = sorted(last, key=lambda name: -last[name])[:_CURVES]
     curves = {
-        _NAMES.get(name, name): [(point["time"], point["ratios"][name]) for point in points if name in point["ratios"]]
+        _NAMES.get(name, name): [
+            (point["time"], min(max(point["ratios"][name], 0.0), _TOP)) for point in points if name in point["ratios"]
+        ]
         for name in names
     }
-    about = "Differences from training over their limits; above the dashed line one is worth a look if it is no chance."
+    about = (
+        "Differences from training over their limits; above the dashed line one is worth a look if it is no chance. "
+        f"{_TOP:g} stands for {_TOP:g} and more."
+    )
     return section("Drift over time", about, chart(over_time(curves, "difference / limit", 1.0)))
 
 
@@ -144,7 +150,8 @@ def _performance(points: Sequence[Mapping[str, Any]], judged: Mapping[str, Any])
         "under drift."
     )
     if judged["measured"] is None:
-        about += f" {judged['facts']['labels']:,} labels have come in this window, too few of them to measure by."
+        labels = judged["facts"]["labels"]
+        about += f" {labels:,} labels have come in this window; to measure, some are needed of filed products too."
     return section("Accuracy over time", about, chart(over_time(drawn, "share, macro-F1"))) if drawn else []
 
 

@@ -31,10 +31,13 @@ class Compared(NamedTuple):
 
 
 class _Number(NamedTuple):
-    """A plain column that is compared as a distribution: what it is called, and how its values are written."""
+    """A plain column that is compared as a distribution: what it is called, how its values are written, and what
+    stands for them, which for most is the median: a few strange products move a mean.
+    """
 
     title: str
     write: Callable[[float], str]
+    middle: Callable[[NDArray[np.float64]], float] = lambda values: float(np.median(values))
 
 
 def _share(value: float) -> str:
@@ -46,7 +49,7 @@ def _two_digits(value: float) -> str:
 
 
 _NUMBERS = {
-    "unknown_words": _Number("words that the model does not know", _share),
+    "unknown_words": _Number("words that the model does not know", _share, lambda values: float(values.mean())),
     "text_novelty": _Number("how unlike the training's the texts are", _two_digits),
     "photo_novelty": _Number("how unlike the training's the photos are", _two_digits),
     "confidence": _Number("confidence", _share),
@@ -128,7 +131,8 @@ def _numbers(reference: pd.DataFrame, current: pd.DataFrame) -> list[Compared]:
     for name, number in _NUMBERS.items():
         then, now = (_column(frame, name) for frame in (reference, current))
         if len(then) and len(now):
-            sentence = f"{number.title}: {number.write(now.mean())} on average, {number.write(then.mean())} in training"
+            middles = [number.write(number.middle(values)) for values in (now, then)]
+            sentence = f"{number.title}: {middles[0]}, {middles[1]} in training"
             found.append(Compared(name, ks_test(then, now), sentence))
     return found
 

@@ -138,11 +138,10 @@ def shown(compared: Compared, production: Production, categories: Sequence[str])
     }
 
 
-def closing_lines(judged: Mapping[str, Any], sources: Sequence[str], run_id: str, problem: str) -> list[str]:
+def closing_lines(judged: Mapping[str, Any], sources: Sequence[str], run_id: str, report: str) -> list[str]:
     """Return the lines that end a run: the verdict, its reasons, where to look, what next."""
     rows = judged["facts"]["rows"]
     reasons = judged["reasons"] or ["every comparison is within its limits"]
-    report = problem or f"python flows/monitor_flow.py card view {run_id}/report --id evidently"
     return [
         f"verdict   {judged['verdict']}: {rows:,} products from {len(sources)} source{'s'[: len(sources) != 1]}",
         *(f"because   {reason}" for reason in reasons[:5]),
