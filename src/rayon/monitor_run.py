@@ -60,7 +60,8 @@ def judge_window(
 ) -> Compared:
     """Judge production against a reference, with what earlier windows of the same model asked for."""
     then, now = open_both(reference, production)
-    alone = [str(point["alone"]) for point in reversed(past) if point["model"] == reference.model]
+    said = [str(point["alone"]) for point in reversed(past) if point["model"] == reference.model]
+    alone = [verdict for verdict in said if verdict in (OK, WATCH, RETRAIN)]  # windows of nothing say nothing
     judged = judge(then, now, reference.categories, settings, alone)
     if judged.verdict == NO_DATA and production.others:
         by = ", ".join(f"{count:,} by {version}" for version, count in sorted(production.others.items()))
@@ -92,8 +93,10 @@ def past_points(name: str, key: str) -> list[dict[str, Any]]:
     """
     points: dict[str, dict[str, Any]] = {}
     for point in _points(name):
-        if point["key"] != key and point["key"] not in points and len(points) < POINTS:
-            points[point["key"]] = point
+        if point["key"] != key:
+            points.setdefault(point["key"], point)
+        if len(points) == POINTS:
+            break
     return list(points.values())[::-1]
 
 

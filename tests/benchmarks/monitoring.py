@@ -1,8 +1,7 @@
-"""How often does monitoring cry wolf, what does it find, and what does it cost?
+"""How often does monitoring cry wolf, and what does it find?
 
-    python tests/benchmarks/monitoring.py                    false alarms, power, estimates (about 20 minutes)
-    python tests/benchmarks/monitoring.py --across           reference bestbuy15, current books33, and the reverse
-    python tests/benchmarks/monitoring.py --scale 100000     MonitorFlow on so many products: seconds, memory, report
+    python tests/benchmarks/monitoring.py                          false alarms, power, estimates (half an hour)
+    python tests/benchmarks/monitoring.py --only false-alarms --folder /tmp/monitoring
 
 A generated catalogue of 10,000 products in 16 departments; a model learns from 2,500 of them (features of USE and
 EfficientNet-Lite0, n-grams). Of the 7,500 others, the gold and unseen splits, each window draws a reference of 500

@@ -99,9 +99,10 @@ def test_only_windows_of_the_same_model_add_up(file):
     production = read_window([file(mix=[4, 1, 1, 1, 1, 1])], "TrainFlow/7")
     point = {"alone": "retrain", "model": "TrainFlow/6"}
     assert judge_window(REFERENCE, production, SETTINGS, [point]).judged.verdict == "watch"
-    assert (
-        judge_window(REFERENCE, production, SETTINGS, [{**point, "model": "TrainFlow/7"}]).judged.verdict == "retrain"
-    )
+    ours = {**point, "model": "TrainFlow/7"}
+    assert judge_window(REFERENCE, production, SETTINGS, [ours]).judged.verdict == "retrain"
+    silent = [{**ours, "alone": said} for said in ("retrain", "no data", "too few rows", "no data")]
+    assert judge_window(REFERENCE, production, SETTINGS, silent).judged.verdict == "retrain"
 
 
 def story(file, **changes):

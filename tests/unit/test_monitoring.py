@@ -113,7 +113,7 @@ def test_products_like_the_references_are_ok():
         ({"title_length": [3] * 400}, "text_length", "watch"),
         ({"brightness": [0.2] * 400}, "brightness", "watch"),
         ({"wrong": 0.4, "labels": 0.5}, "accuracy", "retrain"),
-        ({"confidence": [0.4] * 400}, "confidence", "retrain"),
+        ({"confidence": [0.4] * 400}, "confidence", "watch"),
     ],
 )
 def test_each_kind_of_change_is_found_named_and_told(changes, name, expected):
