@@ -41,13 +41,15 @@ def watched(story: Story) -> Watched:
     calm = monitor(shop, "--run", scored.run_id)
     table = pq.read_table(shop.folder / "cache" / "predictions" / f"shop-{scored.run_id}" / "predictions")
     strange = pc.add(pc.fill_null(table["unknown_words"], 0.0), pa.scalar(0.7, pa.float32()))
-    pq.write_table(replaced(table, "unknown_words", strange), shop.folder / "drifted.parquet")
+    ids = pc.binary_join_element_wise("new", table["product_id"], "-")
+    drifted = replaced(replaced(table, "unknown_words", strange), "product_id", ids)
+    pq.write_table(drifted, shop.folder / "drifted.parquet")
     pq.write_table(
         replaced(table, "model_version", pa.array(["TrainFlow/1"] * len(table))), shop.folder / "old.parquet"
     )
-    drifted = monitor(shop, "--file", "drifted.parquet")
-    others = monitor(shop, "--file", "old.parquet")
-    return Watched(shop, scored, calm, drifted, others)
+    return Watched(
+        shop, scored, calm, monitor(shop, "--file", "drifted.parquet"), monitor(shop, "--file", "old.parquet")
+    )
 
 
 def replaced(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
@@ -88,8 +90,10 @@ def test_drift_is_a_verdict_with_its_reason_and_the_next_command(watched):
 
 
 def test_earlier_runs_are_read_back_as_history(watched):
-    past = artifacts("MonitorFlow", watched.drifted).past
-    assert [point["run"] for point in past] == [f"MonitorFlow/{watched.calm.run_id}"]
+    past = artifacts("MonitorFlow", watched.others).past
+    runs = [f"MonitorFlow/{done.run_id}" for done in (watched.calm, watched.drifted)]
+    assert [point["run"] for point in past] == runs
+    assert [point["alone"] for point in past][1] == "retrain" and past[1]["ratios"]["unknown_words"] > 3
     assert past[0]["ratios"]["unknown_words"] < 5
     names = [path.name for path in (watched.shop.folder / "cache" / "wandb").glob("offline-run-*")]
     assert any(f"MonitorFlow-{watched.drifted.run_id}-judge" in name for name in names)
