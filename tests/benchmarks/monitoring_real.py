@@ -79,7 +79,7 @@ def real(folder: Path, name: str, rows: int) -> Config:
     frame.to_csv(folder / "products.csv", index=False)
     settings["catalog"].update(products=str(folder / "products.csv"), images=config.catalog.images)
     settings["branches"]["text"]["encoders"] = ["bundled:use-multilingual"]
-    settings["cache"] = str(folder / "cache")
+    settings["cache"] = str(folder.parent / "cache")  # one for both: each product is encoded once
     return parse_config(settings)
 
 
