@@ -11,7 +11,7 @@ export METAFLOW_PYLINT ?= 0
 .PHONY: help
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  variables: EXPERIMENT=configs/catalog.yaml (preprocess, train, score, app), PYTHON=python3.12, VENV=.venv"
+	@echo "  variables: EXPERIMENT=configs/catalog.yaml (all that run a flow, app), PYTHON=python3.12, VENV=.venv"
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rayon needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -39,6 +39,10 @@ score: $(STAMP)  ## score INPUT=products.csv (IMAGES=folder), or the unseen prod
 app: $(STAMP)  ## serve the champion: pages on http://127.0.0.1:7860, JSON API at /api/docs
 	$(BIN)/python app/app.py --experiment $(EXPERIMENT)
 
+.PHONY: monitor
+monitor: $(STAMP)  ## compare what was scored (WINDOW=7d, or FILE=predictions) with training: ok, watch, retrain
+	$(BIN)/python flows/monitor_flow.py --config experiment $(EXPERIMENT) run $(if $(WINDOW),--window $(WINDOW)) $(if $(FILE),--file $(FILE))
+
 .PHONY: models
 models: $(STAMP)  ## list the models of EXPERIMENT and which is champion
 	$(BIN)/python -m rayon models -e $(EXPERIMENT)
@@ -63,11 +67,13 @@ format: $(STAMP)  ## format and mend what can be mended
 check: lint test  ## all that CI checks
 
 .PHONY: bench
-bench: $(STAMP)  ## speed and quality, side by side, as ratios (half an hour)
+bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an hour)
 	$(BIN)/python tests/benchmarks/encoding.py
 	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python tests/benchmarks/serving.py
 	$(BIN)/python tests/benchmarks/quality.py
+	$(BIN)/python tests/benchmarks/monitoring.py
+	$(BIN)/python tests/benchmarks/monitoring_real.py
 
 .PHONY: clean
 clean:  ## remove caches that can be made again (not runs, not data)

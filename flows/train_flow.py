@@ -28,8 +28,8 @@ class TrainFlow(FlowSpec):
     5. gate: run the champion on the same gold set and promote the selected candidate, or hold it and say why
     6. end: say what was trained, how good it is, where to look and what to run next
 
-    The bundle of the selected candidate is the artifact `bundle`; its measurements are the artifact `report`, the
-    gate's verdict is `verdict`.
+    The bundle of the selected candidate is the artifact `bundle`; its measurements are the artifact `report`, what
+    production is compared with is `reference`, the gate's verdict is `verdict`.
     """
 
     experiment = Config(
@@ -118,7 +118,7 @@ class TrainFlow(FlowSpec):
         self.bundle = results[self.selected]["bundle"]
         outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)
         self.report, self.comparison, self.suspects = outcome.report, outcome.comparison, outcome.suspects
-        self.predictions, self.wandb = outcome.predictions, outcome.wandb
+        self.predictions, self.wandb, self.reference = outcome.predictions, outcome.wandb, outcome.reference
         self.gallery = make_gallery(dataset, config)
         current.run.add_tag(model_tag(config.name))
         self.next(self.gate)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,13 +25,16 @@ from rayon.models.encoders import EncoderError, load_image_encoder, load_text_en
 from rayon.models.fusion import Pool
 from rayon.models.network import Branch, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
+from rayon.models.projection import Projection
 from rayon.models.served import Served
 
-FORMAT = 2
+FORMAT = 3
 """Raised when a bundle of this version can no longer be read by the code of the one before. 1 had neither tempering
-nor preprocess; a bundle of that format is served without the one and with the defaults of the other."""
+nor preprocess; a bundle of that format is served without the one and with the defaults of the other. 2 had no
+projections; what such a bundle says is observed without views."""
 
 _HEADER = "rayon"
+_PROJECTED = ("mean", "scale", "components")
 
 
 class BundleError(ValueError):
@@ -54,6 +58,7 @@ class Bundle(NamedTuple):
     at it; `text`, `image` and `ngram` say how it then becomes inputs. `encoder_keys` holds,
     by source, the identity of the frozen encoders it was trained on. `thresholds` are sorted by precision.
     `reference` describes the training products; `about` holds plain facts (dataset fingerprint, run, candidate, date).
+    `projections` make the views of 'text' and 'image' that monitoring compares; one without features has none.
     """
 
     served: Served
@@ -66,6 +71,7 @@ class Bundle(NamedTuple):
     reference: dict[str, Any]
     about: dict[str, Any]
     preprocess: Preprocess = Preprocess()
+    projections: Mapping[str, Projection] = MappingProxyType({})
 
 
 def dump_bundle(bundle: Bundle) -> bytes:
@@ -75,6 +81,9 @@ def dump_bundle(bundle: Bundle) -> bytes:
     if served.vectorizer is not None:
         tensors["ngram.buckets"] = torch.from_numpy(served.vectorizer.buckets)
         tensors["ngram.idf"] = torch.from_numpy(served.vectorizer.idf)
+    for modality, projection in bundle.projections.items():
+        for name in _PROJECTED:
+            tensors[f"projection.{modality}.{name}"] = torch.from_numpy(getattr(projection, name))
     document = {
         "format": FORMAT,
         "network": served.network.options,
@@ -91,6 +100,10 @@ def dump_bundle(bundle: Bundle) -> bytes:
         "reference": bundle.reference,
         "about": bundle.about,
         "preprocess": _settings(bundle.preprocess),
+        "projections": {
+            modality: {"branches": projection.branches, "residual": projection.residual}
+            for modality, projection in bundle.projections.items()
+        },
     }
     contiguous: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     return bytes(save_tensors(contiguous, metadata={_HEADER: json.dumps(document, ensure_ascii=False)}))
@@ -111,6 +124,14 @@ def read_bundle(data: bytes) -> Bundle:
         if "ngram.buckets" in tensors:
             buckets, idf = tensors.pop("ngram.buckets").numpy(), tensors.pop("ngram.idf").numpy()
             vectorizer = NgramVectorizer(ngram, buckets.astype(np.int32), idf.astype(np.float32))
+        projections = {
+            modality: Projection(
+                branches=tuple(known["branches"]),
+                residual=known["residual"],
+                **{name: tensors.pop(f"projection.{modality}.{name}").numpy() for name in _PROJECTED},
+            )
+            for modality, known in document.get("projections", {}).items()
+        }
         branches = [Branch(*branch) for branch in document["network"]["branches"]]
         trained = {
             branch.name: load_text_encoder(branch.source, text.max_tokens)
@@ -145,6 +166,7 @@ def read_bundle(data: bytes) -> Bundle:
             document["reference"],
             document["about"],
             Preprocess(**document.get("preprocess", {})),
+            projections,
         )
     except EncoderError:
         raise

@@ -1,4 +1,5 @@
-"""The cards that flows show: of a dataset version, a model, its gate, scores; `cards_training` has that of a training.
+"""The cards that flows show: of a dataset version, a model, its gate, scores, monitoring; `cards_training` has that of
+a training.
 
 Each function returns a list of Metaflow card components, to be added with `current.card.extend`. They know neither
 steps nor files.
@@ -8,6 +9,7 @@ from rayon.cards_dataset import dataset_card
 from rayon.cards_feedback import feedback_card
 from rayon.cards_gate import gate_card
 from rayon.cards_model import CandidateRow, MistakeRow, SuspectRow, model_card
+from rayon.cards_monitor import monitor_card
 from rayon.cards_scores import scores_card
 
 __all__ = [
@@ -18,5 +20,6 @@ __all__ = [
     "feedback_card",
     "gate_card",
     "model_card",
+    "monitor_card",
     "scores_card",
 ]

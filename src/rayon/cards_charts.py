@@ -285,6 +285,29 @@ def curves(history: Sequence[Mapping[str, float]], names: Mapping[str, str], tit
     return _chart(rows, 200, [{"mark": mark, "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip}}])
 
 
+def over_time(values: Mapping[str, Sequence[tuple[str, float]]], title: str, line: float | None = None) -> Spec:
+    """Draw curves over time: by name, (ISO time, value) pairs. A dashed line stands at `line`."""
+    rows = [
+        {"time": time, "curve": name, "value": round(value, 5)}
+        for name, points in values.items()
+        for time, value in points
+        if math.isfinite(value)
+    ]
+    palette = [BLUE, ORANGE, GREEN, RED, INK, GREY]
+    scale = {"domain": list(values), "range": [palette[i % len(palette)] for i in range(len(values))]}
+    x = _field("time", "temporal", title=None, axis={"labelAngle": 0, "tickCount": 6})
+    y = _field("value", "quantitative", title=title, scale={"zero": line is not None})
+    tooltip = [_field("curve", "nominal"), _field("time", "temporal", format="%Y-%m-%d %H:%M"),
+               _field("value", "quantitative", format=".3f")]  # fmt: skip
+    colour = {"field": "curve", "type": "nominal", "scale": scale}
+    mark = {"type": "line", "point": {"size": 45, "filled": True}, "strokeWidth": 2}
+    layers: list[Spec] = [{"mark": mark, "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip}}]
+    if line is not None:
+        rule = {"type": "rule", "color": RED, "strokeWidth": 1.5, "strokeDash": [5, 3]}
+        layers.append({"mark": rule, "encoding": {"y": {"datum": line, "type": "quantitative"}}})
+    return _chart(rows, 240, layers)
+
+
 def _chart(rows: Sequence[Mapping[str, Any]], height: int, layers: Sequence[Spec]) -> Spec:
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -24,6 +24,7 @@ Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 GramRange = tuple[Positive, Positive]
+T = TypeVar("T")
 
 
 class ConfigError(ValueError):
@@ -352,11 +353,20 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: every unknown key (with the nearest known one), wrong type and value out of bounds, one a line.
     """
+    return parse_settings(_ADAPTER, Config, settings)
+
+
+def parse_settings(adapter: TypeAdapter[T], root: type[T], settings: Mapping[str, Any]) -> T:
+    """Turn a mapping into the settings `root` that `adapter` describes.
+
+    Raises:
+        ConfigError: as `parse_config`.
+    """
     try:
         # a YAML date is no JSON: as text it is judged like any other value
-        return _ADAPTER.validate_json(json.dumps(dict(settings), default=str), strict=True)
+        return adapter.validate_json(json.dumps(dict(settings), default=str), strict=True)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        lines = [_explain(problem, root) for problem in error.errors(include_url=False)]
         raise ConfigError("the configuration has mistakes:\n" + "\n".join(f"  - {line}" for line in lines)) from None
 
 
@@ -396,11 +406,11 @@ def to_dict(config: Config) -> dict[str, Any]:
     return plain
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = _known_keys(location[:-1])
+        known = _known_keys(location[:-1], root)
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         remedy = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known)}"
         return f"unknown key '{key}': {remedy}"
@@ -413,10 +423,10 @@ def _explain(problem: Any) -> str:
     return f"'{key}' = {problem['input']!r}: {message}{hint}"
 
 
-def _known_keys(path: list[str]) -> list[str]:
-    current: Any = Config
+def _known_keys(path: list[str], root: Any) -> list[str]:
+    current: Any = root
     for part in path:
-        current = get_type_hints(current).get(part, Config)
+        current = get_type_hints(current).get(part, root)
         if get_origin(current) is not None:
-            current = next((a for a in get_args(current) if dataclasses.is_dataclass(a)), Config)
+            current = next((a for a in get_args(current) if dataclasses.is_dataclass(a)), root)
     return [field.name for field in dataclasses.fields(current)]

@@ -7,9 +7,10 @@ store lacks, and asks the served network. Knows neither flows nor where a bundle
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,13 +61,15 @@ class Prepared(NamedTuple):
 
 class Answers(NamedTuple):
     """What is said of N products: labels of the likeliest categories (N, k), best first, their probabilities (N, k),
-    the text's share of the evidence (N,) in [0, 1], and the entropy of all probabilities (N,), nats.
+    the text's share of the evidence (N,) in [0, 1], and the entropy of all probabilities (N,), nats. `features` are
+    what the frozen encoders made of them, (N, D) by branch, for who observes them (`rayon.observing`).
     """
 
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     text_share: NDArray[np.float64]
     entropy: NDArray[np.float64]
+    features: Mapping[str, Features] = MappingProxyType({})
 
 
 class Scores(NamedTuple):
@@ -142,7 +145,8 @@ class Predictor:
 
     def judge(self, prepared: Prepared) -> Answers:
         """Judge products that are prepared already, as those of a shard are."""
-        predicted = self.probabilities(prepared)
+        inputs = self._inputs(prepared)
+        predicted = self._predicted(prepared, inputs)
         log = predicted.log_probabilities
         count = min(TOP_K, len(self.categories))
         labels = np.argsort(-log, axis=1, kind="stable")[:, :count]
@@ -152,19 +156,27 @@ class Predictor:
             np.take_along_axis(each, labels, axis=1),
             predicted.text_share,
             -(each * log).sum(axis=1),
+            inputs.features,
         )
 
     def probabilities(self, prepared: Prepared) -> Predicted:
         """Return the log-probabilities (N, C) and the text's shares (N,) of prepared products."""
+        return self._predicted(prepared, self._inputs(prepared))
+
+    def _predicted(self, prepared: Prepared, inputs: BranchInputs) -> Predicted:
+        has_text = np.array([bool(text) for text in inputs.texts], dtype=bool)
+        has_image = np.array([photo is not None for photo in prepared.photos], dtype=bool)
+        return predict(self.bundle.served, inputs, has_text, has_image)
+
+    def _inputs(self, prepared: Prepared) -> BranchInputs:
+        """Return what the branches look at."""
         served, bundle = self.bundle.served, self.bundle
         texts = [product_text(*both) for both in zip(prepared.designations, prepared.descriptions, strict=True)]
         photos = prepared.photos
-        has_text = np.array([bool(text) for text in texts], dtype=bool)
-        has_image = np.array([photo is not None for photo in photos], dtype=bool)
         branches = served.network.branches
         trained: dict[str, Any] = {b.name: served.network.encoder(b.name) for b in branches if b.kind == "encoder"}
         side = bundle.image.side
-        inputs = BranchInputs(
+        return BranchInputs(
             grams={
                 b.name: served.vectorizer.transform(texts) for b in branches if b.kind == "ngram" and served.vectorizer
             },
@@ -175,7 +187,6 @@ class Predictor:
             photos={b.name: _squares(photos, side) for b in branches if b.name in trained and b.modality == "image"},
             texts=texts,
         )
-        return predict(served, inputs, has_text, has_image)
 
     def features_of(self, product: Ready) -> dict[str, Features]:
         """Return one product's features (D,) by frozen encoder, where there is something for it to look at."""

@@ -20,6 +20,7 @@ from rayon.data.dataset import Dataset
 from rayon.evaluation import macro_f1, suspects
 from rayon.gold import GoldPredictions, report_gold
 from rayon.preparing import track
+from rayon.reference import make_reference
 from rayon.report import Report
 from rayon.tracking import summary_of_test
 
@@ -28,7 +29,8 @@ BASELINE = "tfidf"
 
 class Outcome(NamedTuple):
     """What the evaluation leaves as artifacts, all plain data: the selected candidate's report, a dict a candidate, the
-    suspicious labels, the gold predictions of the selected one as a frame, and where the W&B run is.
+    suspicious labels, the gold predictions of the selected one as a frame, where the W&B run is, and the reference
+    that production will be compared with (`rayon.reference`, Parquet bytes).
     """
 
     report: dict[str, Any]
@@ -36,6 +38,7 @@ class Outcome(NamedTuple):
     suspects: pd.DataFrame
     predictions: pd.DataFrame
     wandb: str
+    reference: bytes
 
 
 def select(results: Mapping[str, Mapping[str, Any]], classes: int) -> str:
@@ -98,7 +101,9 @@ def publish(
     ]
     suspicious: Any = doubtful.to_dict("records")
     current.card["model"].extend(model_card(report, rows, selected, mistakes, suspicious, facts))
-    return Outcome(_plain(report), comparison, doubtful, _frame(gold, dataset), where)
+    model = f"{current.flow_name}/{current.run_id}"
+    reference = make_reference(results[selected]["bundle"], model, dataset, config)
+    return Outcome(_plain(report), comparison, doubtful, _frame(gold, dataset), where, reference)
 
 
 def _held_out_f1(result: Mapping[str, Any], classes: int) -> float | None:

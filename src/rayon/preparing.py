@@ -38,6 +38,7 @@ from rayon.registry import (
 )
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking import start as start_tracking
+from rayon.window import WindowError
 
 
 class RayonError(MetaflowException):
@@ -60,7 +61,7 @@ def stopping() -> Iterator[None]:
     """Turn the mistakes of a catalogue, a dataset or a setting into the one sentence that the user needs to read."""
     try:
         yield
-    except (CatalogError, DatasetError, OutputError, RegistryError, StoreError) as error:
+    except (CatalogError, DatasetError, OutputError, RegistryError, StoreError, WindowError) as error:
         raise RayonError(str(error)) from None
 
 

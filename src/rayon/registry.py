@@ -68,6 +68,30 @@ def dataset_of(run_id: str) -> DatasetVersion:
         ) from error
 
 
+def find_reference(which: str, name: str) -> bytes:
+    """Return what production is compared with: the reference of a model, as `rayon.reference.read_reference` reads it.
+
+    Args:
+        which: '' for the champion of catalogue `name`, or its latest finished training where there is no champion;
+            'champion' or 'latest'; or a run, '12' or 'TrainFlow/12'.
+        name: the catalogue's name.
+
+    Raises:
+        RegistryError: there is no such model, or it was trained before references were kept.
+    """
+    version = find_model(which, name).version
+    try:
+        if not version.startswith("TrainFlow/"):
+            raise KeyError(version)
+        reference: bytes = Run(version)["evaluate"].task["reference"].data  # type: ignore[index]
+    except (MetaflowNotFound, KeyError, TypeError) as error:
+        raise RegistryError(
+            f"{version} kept no reference to compare with: it is a file, or was trained before references were kept. "
+            "Train again, or name another run of TrainFlow with --model."
+        ) from error
+    return reference
+
+
 class Model(NamedTuple):
     """A bundle's bytes and what signs its predictions: the run that trained it, 'TrainFlow/12', or its file."""
 

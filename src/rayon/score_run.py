@@ -124,7 +124,7 @@ def run_jobs(
         if there is not None and finished(there, key):
             # the rejects are written first: they are there where the predictions are
             rejects = pq.read_table(pa.BufferReader(outputs.read(_rejects_file(number)))).to_pandas()
-            summary = {**summarise(pq.read_table(pa.BufferReader(there))), "samples": []}
+            summary = {**summarise(pq.read_table(pa.BufferReader(there))), "samples": [], "strangest": []}
             yield Done(number, there, rejects, summary, found=True)
         else:
             if "ref" in job:
@@ -165,7 +165,7 @@ def conclude(
             "please report this."
         )
     outputs.write("rejects.parquet", as_parquet(every))
-    told = {name: value for name, value in summary.items() if name != "samples"}
+    told = {name: value for name, value in summary.items() if name not in ("samples", "strangest")}
     outputs.write("summary.json", json.dumps(told, ensure_ascii=False, indent=1).encode())
     return summary, every
 

@@ -24,6 +24,7 @@ from rayon.config import Config
 from rayon.data.building import build_shard
 from rayon.data.shards import read_table
 from rayon.inference import Predictor, Prepared
+from rayon.observing import OBSERVED, observe
 
 PREDICTIONS_SCHEMA = pa.schema(
     {
@@ -45,11 +46,12 @@ PREDICTIONS_SCHEMA = pa.schema(
         "image_key": pa.binary(),
         "source": pa.string(),
         "row": pa.int64(),
+        **{field.name: field.type for field in OBSERVED},
     }
 )
-"""A scored product. `given_category` is what the input said, '' where it said nothing; `entropy` is in nats; lengths
-are characters of the cleaned texts; `text_key` and `image_key` find the features again; `source` and `row` (1-based)
-say where the product was read."""
+"""A scored product, with what is observed of it (`rayon.observing.OBSERVED`). `given_category` is what the input said,
+'' where it said nothing; `entropy` is in nats; lengths are characters of the cleaned texts; `text_key` and `image_key`
+find the features again; `source` and `row` (1-based) say where the product was read."""
 
 CONFIDENCE_BINS = 20
 _SAMPLES = 10
@@ -118,7 +120,9 @@ def score_table(
     """
     titles, descriptions = table["designation"].to_pylist(), table["description"].to_pylist()
     photos = table["image"].to_pylist()
-    answers = predictor.judge(Prepared(titles, descriptions, photos))
+    prepared = Prepared(titles, descriptions, photos)
+    answers = predictor.judge(prepared)
+    observed = observe(predictor, prepared, answers)
     names = np.array(predictor.categories, dtype=object)
     confidence = answers.probabilities[:, 0]
     origin = list(zip(table["source"].to_pylist(), table["row"].to_pylist(), strict=True))
@@ -147,6 +151,7 @@ def score_table(
         "image_key": table["image_key"],
         "source": table["source"],
         "row": table["row"],
+        **{name: observed[name] for name in OBSERVED.names},
     }
     scored = pa.table(
         {name: _array(values, PREDICTIONS_SCHEMA.field(name).type) for name, values in columns.items()},
@@ -155,7 +160,8 @@ def score_table(
     sink = io.BytesIO()
     pq.write_table(scored, sink, compression="zstd")
     lost = rejects if rejects is not None else pd.DataFrame()
-    return ScoredShard(sink.getvalue(), lost, {**summarise(scored), "samples": _samples(columns, titles, photos)})
+    told = {"samples": _samples(columns, titles, photos), "strangest": _strangest(columns, titles, photos)}
+    return ScoredShard(sink.getvalue(), lost, {**summarise(scored), **told})
 
 
 def summarise(scored: pa.Table) -> dict[str, Any]:
@@ -173,10 +179,13 @@ def summarise(scored: pa.Table) -> dict[str, Any]:
 
 
 def add_up(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the summaries of several shards as one; of their samples the surest and the least sure are kept."""
+    """Return the summaries of several shards as one; of their samples the surest, the least sure and those that look
+    least like the training are kept.
+    """
     total: dict[str, Any] = summarise(PREDICTIONS_SCHEMA.empty_table())
     mix: Counter[str] = Counter()
     samples: list[dict[str, Any]] = []
+    strangest: list[dict[str, Any]] = []
     for summary in summaries:
         for name in ("products", "accepted", "without_photo", "photo_problems", "confidence_sum"):
             total[name] += summary[name]
@@ -184,26 +193,43 @@ def add_up(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         total["confidence_histogram"] = [a + b for a, b in both]
         mix.update(summary["mix"])
         samples = _extremes([*samples, *summary["samples"]])
-    return {**total, "mix": dict(mix.most_common()), "samples": samples}
+        strangest = most_unlike([*strangest, *summary.get("strangest", [])])
+    return {**total, "mix": dict(mix.most_common()), "samples": samples, "strangest": strangest}
+
+
+def most_unlike(samples: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the samples of summaries whose photos look least like the training's, the strangest first."""
+    ordered = sorted(samples, key=lambda sample: -float(sample["photo_novelty"]))
+    return [dict(sample) for sample in ordered[:_SAMPLES]]
 
 
 def _samples(columns: Mapping[str, Any], titles: list[str], photos: list[bytes | None]) -> list[dict[str, Any]]:
     """The surest products and the least sure ones: what a person would look at, with photos (JPEG)."""
-    confidence = columns["confidence"]
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-columns["confidence"], kind="stable")
     chosen = dict.fromkeys([*order[:_SAMPLES].tolist(), *order[-_SAMPLES:].tolist()])
-    ids = columns["product_id"]
+    return [_sample(columns, titles, photos, row) for row in chosen]
+
+
+def _strangest(columns: Mapping[str, Any], titles: list[str], photos: list[bytes | None]) -> list[dict[str, Any]]:
+    """The products whose photos look least like those of the training, with how unlike they are."""
+    novelty = columns["photo_novelty"].to_numpy()
+    order = np.argsort(-np.nan_to_num(novelty, nan=-1.0), kind="stable")[:_SAMPLES].tolist()
     return [
-        {
-            "product_id": ids[row].as_py(),
-            "title": titles[row][:200],
-            "category": columns["category"][row],
-            "confidence": float(confidence[row]),
-            "decision": columns["decision"][row],
-            "photo": photos[row],
-        }
-        for row in chosen
+        {**_sample(columns, titles, photos, row), "photo_novelty": float(novelty[row])}
+        for row in order
+        if np.isfinite(novelty[row])
     ]
+
+
+def _sample(columns: Mapping[str, Any], titles: list[str], photos: list[bytes | None], row: int) -> dict[str, Any]:
+    return {
+        "product_id": columns["product_id"][row].as_py(),
+        "title": titles[row][:200],
+        "category": columns["category"][row],
+        "confidence": float(columns["confidence"][row]),
+        "decision": columns["decision"][row],
+        "photo": photos[row],
+    }
 
 
 def _extremes(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -18,6 +18,9 @@ What rayon logs:
 | test/without_photo, test/without_text | macro-F1, [0, 1] | summary |
 | confusion | counts, true by predicted category | once |
 | mistakes, suspects | tables of products, the first with photos | once |
+| monitor/verdict | 0 ok, 1 watch, 2 retrain | every window so far |
+| monitor/<comparison> | difference from training over its limit | every window so far |
+| monitor/measured_accuracy, monitor/estimated_macro_f1 ... | [0, 1] | every window so far |
 
 Names are the callers'; `summary_of_test` makes the summary's of a report's numbers.
 """

@@ -32,6 +32,7 @@ from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_i
 from rayon.models.fusion import fit_pool, fuse, temper_pool
 from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
+from rayon.models.projection import Projection, fit_projection
 from rayon.models.served import serve
 
 CHECKPOINT = "last.ckpt"
@@ -144,8 +145,21 @@ def train_candidate(
         reference=describe_reference(frame.iloc[judged], probabilities),
         about={"candidate": kind, "dataset": dataset.fingerprint, "catalog": config.name, **(about or {})},
         preprocess=config.preprocess,
+        projections=_projections(sized, inputs, learn, targets),
     )
     return Trained(dump_bundle(bundle), judged, held.labels, probabilities.astype(np.float32), history.rows, resumed)
+
+
+def _projections(
+    branches: Sequence[Branch], inputs: BranchInputs, learn: NDArray[np.int64], targets: Targets
+) -> dict[str, Projection]:
+    """Fit the views of each modality that frozen encoders look at, on the products that are learnt from."""
+    found = {}
+    for modality, present in (("text", targets.has_text), ("image", targets.has_image)):
+        names = [b.name for b in branches if b.kind == "features" and b.modality == modality]
+        if names:
+            found[modality] = fit_projection(inputs.features, names, learn[present[learn]])
+    return found
 
 
 def describe_reference(frame: pd.DataFrame, probabilities: NDArray[np.floating]) -> dict[str, Any]:

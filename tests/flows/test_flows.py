@@ -155,7 +155,7 @@ def test_a_misspelt_setting_stops_the_flow_before_any_task(make_shop):
     assert "did you mean 'max_epochs'?" in done.output and "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("flow", ["preprocess", "train", "score"])
+@pytest.mark.parametrize("flow", ["preprocess", "train", "score", "monitor"])
 def test_show_reads_as_a_table_of_contents(make_shop, flow):
     shop = make_shop(f"contents-{flow}")
     shown = subprocess.run(shop.command(flow, "show"), cwd=ROOT, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Feedback is believed for reasons: who says it, how many say so, and what the model knows; the gold set is never learnt."""
+"""Feedback is believed for reasons: who says it, how many say so, what the model knows; gold is never learnt."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +54,34 @@ class NgramVectorizer:
         """Return the texts' rows, (N, V) float32; a text without a known gram has an empty one."""
         return self._weigh(self._counts(texts))
 
+    def knows(self, words: Sequence[str]) -> NDArray[np.bool_]:
+        """Say which words, in lower case, are columns of the title or of the description, (N,).
+
+        Words share buckets with other grams, so that a new word now and then passes for a known one.
+        """
+        if not len(words):
+            return np.zeros(0, dtype=bool)
+        hasher = HashingVectorizer(ngram_range=(1, 1), **self._hashing, token_pattern=None, tokenizer=str.split)
+        hashed = hasher.transform(words).tocsr()
+        found = np.zeros(len(words), dtype=bool)
+        filled = np.diff(hashed.indptr) > 0
+        buckets = hashed.indices[hashed.indptr[:-1][filled]]
+        for quarter in (0, 2):  # the words of the title, those of the description
+            found[filled] |= np.isin(buckets + quarter * self._quarter, self.buckets)
+        return found
+
+    @property
+    def _hashing(self) -> dict[str, Any]:
+        return {"n_features": self._quarter, "alternate_sign": False, "norm": None, "strip_accents": "unicode"}
+
     @property
     def _quarter(self) -> int:
         return int(2 ** (self.settings.log2_buckets - 2))
 
     def _counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        shared = {"n_features": self._quarter, "alternate_sign": False, "norm": None, "strip_accents": "unicode"}
         analyzers = [
-            HashingVectorizer(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b", **shared),
-            HashingVectorizer(analyzer="char_wb", ngram_range=self.settings.characters, **shared),
+            HashingVectorizer(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b", **self._hashing),
+            HashingVectorizer(analyzer="char_wb", ngram_range=self.settings.characters, **self._hashing),
         ]
         rows = [sparse.csr_matrix((0, 4 * self._quarter), dtype=np.float32)]
         for chunk in _chunks(texts):

@@ -1,0 +1,152 @@
+"""Compares what is predicted in production with what the model saw when it was trained, and says what follows.
+
+    python flows/monitor_flow.py run --window 7d
+    python flows/monitor_flow.py --config experiment configs/catalog.yaml run --run ScoreFlow/12
+
+Heavy imports stay inside the steps that need them.
+"""
+
+import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is imported
+
+from pathlib import Path
+
+from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+
+from rayon.experiment import read_experiment, read_monitoring_settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@project(name="rayon")
+class MonitorFlow(FlowSpec):
+    """Watch a classifier in production: ok, watch or retrain, and why.
+
+    1. start: choose the model's reference and the predictions to look at
+    2. judge: compare them, measure accuracy by people's labels, settle the verdict with those before it
+    3. report: make the HTML report, column by column
+    4. end: draw the card and say the verdict, why, where to look and what to run next
+
+    The verdict is the artifact `verdict`, plain data. The flow reports it and starts nothing.
+    """
+
+    experiment = Config(
+        "experiment",
+        default=str(ROOT / "configs" / "demo.yaml"),
+        parser=read_experiment,
+        help="the experiment's YAML file: whose catalogue's model and predictions are looked at",
+    )
+    monitoring = Config(
+        "monitoring",
+        default=str(ROOT / "configs" / "monitoring.yaml"),
+        parser=read_monitoring_settings,
+        help="the YAML file of limits",
+    )
+    window = Parameter(
+        "window", default="7d", type=str, help="how far back to look at what ScoreFlow predicted: 7d, 12h, 30m"
+    )
+    scored = Parameter("run", default="", type=str, help="one run of ScoreFlow instead, such as 12")
+    file = Parameter("file", default="", type=str, help="a Parquet file of predictions instead, or a folder of them")
+    model = Parameter(
+        "model",
+        default="",
+        type=str,
+        help="whose reference to compare with: the champion's, or the latest training's, if not given; or a run",
+    )
+    feedback = Parameter(
+        "feedback", default="", type=str, help="what people said: a CSV or Parquet file with product_id and label"
+    )
+
+    @step
+    def start(self):
+        """Choose the reference and what is compared with it."""
+        from rayon.preparing import load_config, stopping
+        from rayon.production import choose_sources
+        from rayon.registry import find_reference
+
+        config = load_config(self.experiment, ROOT)
+        with stopping():
+            self.reference = find_reference(self.model, config.name)
+            self.sources = choose_sources(config.name, self.window, self.scored, self.file)
+        print(f"looking at {', '.join(self.sources) or f'nothing: no run of ScoreFlow in the last {self.window}'}")
+        self.next(self.judge)
+
+    @retry(times=1, minutes_between_retries=0)
+    @resources(
+        cpu=experiment.resources.score.cpu,
+        memory=experiment.resources.score.memory,
+    )
+    @step
+    def judge(self):
+        """Compare the window with the reference and settle the verdict."""
+        from rayon.monitor_run import judge_window, make_point, monitor_tag, past_points, shown, tracked_values
+        from rayon.monitoring_config import parse_monitoring
+        from rayon.preparing import load_config, stopping, track
+        from rayon.production import read_labels, read_window
+        from rayon.reference import read_reference
+
+        config, settings = load_config(self.experiment, ROOT), parse_monitoring(self.monitoring.to_dict())
+        with stopping():
+            reference = read_reference(self.reference)
+            labels = read_labels(self.feedback) if self.feedback else None
+            production = read_window(self.sources, reference.model, labels)
+            self.past = past_points(config.name, production.key)
+            compared = judge_window(reference, production, settings, self.past)
+        self.compared_with = reference.model
+        self.verdict = compared.judged.as_dict()
+        self.shown = shown(compared, production, reference.categories)
+        self.point = make_point(f"{current.flow_name}/{current.run_id}", reference, production, compared.judged)
+        current.run.add_tag(monitor_tag(config.name))
+        with track(config, current, "monitor", [self.verdict["verdict"]]) as run:
+            for place, point in enumerate([*self.past, self.point]):
+                run.log(tracked_values(point), place)
+            run.summary({**tracked_values(self.point), "verdict": self.verdict["verdict"]})
+            self.wandb = run.where()
+        self.next(self.report)
+
+    @step
+    def report(self):
+        """Make the HTML report of a sample; where it cannot be made, say why and go on."""
+        from rayon.data.outputs import Outputs
+        from rayon.drift_report import make_report
+        from rayon.monitor_run import open_both
+        from rayon.monitoring_config import parse_monitoring
+        from rayon.preparing import load_config, stopping
+        from rayon.production import read_window
+        from rayon.reference import read_reference
+
+        config, settings = load_config(self.experiment, ROOT), parse_monitoring(self.monitoring.to_dict())
+        with stopping():
+            reference = read_reference(self.reference)
+            then, now = open_both(reference, read_window(self.sources, reference.model))
+        self.page, self.report_problem = make_report(
+            then.frame, now.frame, settings.report_rows, settings.report_megabytes, f"{current.run_id}"
+        )
+        with stopping():
+            folder = Outputs(str(Path(config.cache) / "monitoring"))
+            self.report_file = folder.write(f"{config.name}-{current.run_id}.html", self.page.encode())
+        if self.report_problem:
+            print(self.report_problem)
+        self.next(self.end)
+
+    @card(type="blank", id="monitor")
+    @step
+    def end(self):
+        """Draw the card and say the verdict, why, where to look and what to run next."""
+        from rayon.cards import monitor_card
+        from rayon.monitor_run import closing_lines
+
+        report = self.report_problem or f"{self.report_file}, and the artifact `page` of this run"
+        facts = {
+            "looked at": ", ".join(self.sources) or "nothing",
+            "compared with": f"the gold set of {self.compared_with}",
+            "by other models": ", ".join(f"{n:,} by {model}" for model, n in self.shown["others"].items()) or "none",
+            "report, column by column": report,
+            "Weights & Biases": self.wandb,
+        }
+        current.card["monitor"].extend(monitor_card(self.verdict, [*self.past, self.point], self.shown, facts))
+        for line in closing_lines(self.verdict, self.sources, current.run_id, self.report_problem or self.report_file):
+            print(line)
+
+
+if __name__ == "__main__":
+    MonitorFlow()

@@ -1,0 +1,206 @@
+"""What is compared between a window of production and a model's reference, and how each comparison is told in words.
+
+Knows opened windows and the tests of `rayon.drift`; it knows neither limits nor verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from rayon.drift import Difference, ks_test, mix_test, mmd_test, psi, share_test
+from rayon.window import Window
+
+BLANK = 0.002
+"""A photo less sharp than this shows one colour: it counts as none, and not as a photo of a new kind."""
+
+_LEAST = 20
+_PHOTO_COLUMNS = ["photo_novelty", "brightness", "sharpness"]
+
+
+class Compared(NamedTuple):
+    """One comparison: its name, a key of `Limits`; what was found; and in words what was then and is now."""
+
+    name: str
+    difference: Difference
+    sentence: str
+
+
+class _Number(NamedTuple):
+    """A plain column that is compared as a distribution: what it is called, how its values are written, and what
+    stands for them, which for most is the median: a few strange products move a mean.
+    """
+
+    title: str
+    write: Callable[[float], str]
+    middle: Callable[[NDArray[np.float64]], float] = lambda values: float(np.median(values))
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.2f}"
+
+
+_NUMBERS = {
+    "unknown_words": _Number("words that the model does not know", _share, lambda values: float(values.mean())),
+    "text_novelty": _Number("how unlike the training's the texts are", _two_digits),
+    "photo_novelty": _Number("how unlike the training's the photos are", _two_digits),
+    "confidence": _Number("confidence", _share),
+    "entropy": _Number("doubt (entropy, nats)", _two_digits),
+    "text_length": _Number("characters of text", lambda value: f"{value:.0f}"),
+    "brightness": _Number("brightness of the photos", _share),
+    "sharpness": _Number("sharpness of the photos", _share),
+}
+
+_SHARES = {
+    "without_text": "products without text",
+    "without_description": "products without a description",
+    "without_photo": "products without a photo that shows something",
+}
+
+
+def compare(
+    reference: Window,
+    current: Window,
+    categories: Sequence[str],
+    view_rows: int = 1000,
+    permutations: int = 1999,
+    seed: int = 0,
+) -> list[Compared]:
+    """Compare a window with the reference in every respect in which both were observed, on 20 products or more."""
+    reference, current = _without_blanks(reference), _without_blanks(current)
+    found = [
+        *_views(reference, current, view_rows, permutations, seed),
+        *_numbers(reference.frame, current.frame),
+        *_mixes(reference, current, categories),
+        *_shares(reference.frame, current.frame),
+        *_new_categories(current.frame, reference.frame, categories),
+    ]
+    return [each for each in found if min(each.difference.reference, each.difference.current) >= _LEAST]
+
+
+def mix_of(window: Window, categories: Sequence[str]) -> NDArray[np.int64]:
+    """Return how many products each category was predicted for, (C,)."""
+    labels = window.top_labels[:, 0] if window.top_labels.shape[1] else np.zeros(0, dtype=np.int64)
+    return np.bincount(labels[labels >= 0], minlength=len(categories)).astype(np.int64)
+
+
+def mix_psi(reference: Window, current: Window, categories: Sequence[str], minimum: int) -> float | None:
+    """Return the population stability index of the predicted mix, None below `minimum` products on either side."""
+    return psi(mix_of(reference, categories), mix_of(current, categories), minimum)
+
+
+def repeated_share(window: Window) -> float:
+    """Return the share of products whose id came before in the same window."""
+    return float(window.frame["product_id"].duplicated().mean()) if len(window.frame) else 0.0
+
+
+def _without_blanks(window: Window) -> Window:
+    """Return the window with photos that show nothing taken for no photos."""
+    blank = (window.frame["sharpness"] < BLANK).to_numpy()
+    if not blank.any():
+        return window
+    frame, view = window.frame.copy(), window.photo_view.copy()
+    frame.loc[blank, _PHOTO_COLUMNS] = np.nan
+    frame.loc[blank, "has_image"] = False
+    frame.loc[blank, "photo_problem"] = "blank"
+    view[blank] = np.nan
+    return window._replace(frame=frame, photo_view=view)
+
+
+def _views(reference: Window, current: Window, rows: int, permutations: int, seed: int) -> list[Compared]:
+    found = []
+    for name, what in (("text_view", "texts"), ("photo_view", "photos")):
+        then, now = (_present(getattr(window, name)) for window in (reference, current))
+        if then.shape[1] and then.shape[1] == now.shape[1]:
+            difference = mmd_test(then, now, rows, permutations, seed)
+            sentence = f"{what} differ from the training's by {difference.effect:.2f} (0: alike, 1: nothing in common)"
+            found.append(Compared(name, difference, sentence))
+    return found
+
+
+def _numbers(reference: pd.DataFrame, current: pd.DataFrame) -> list[Compared]:
+    found = []
+    for name, number in _NUMBERS.items():
+        then, now = (_column(frame, name) for frame in (reference, current))
+        if len(then) and len(now):
+            middles = [number.write(number.middle(values)) for values in (now, then)]
+            sentence = f"{number.title}: {middles[0]}, {middles[1]} in training"
+            found.append(Compared(name, ks_test(then, now), sentence))
+    return found
+
+
+def _column(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    values = frame["title_length"] + frame["description_length"] if name == "text_length" else frame[name]
+    numbers: NDArray[np.float64] = values.to_numpy(dtype=np.float64)
+    return numbers[np.isfinite(numbers)]
+
+
+def _mixes(reference: Window, current: Window, categories: Sequence[str]) -> list[Compared]:
+    then, now = mix_of(reference, categories), mix_of(current, categories)
+    shares = now / max(now.sum(), 1) - then / max(then.sum(), 1)
+    most = int(np.abs(shares).argmax())
+    before, after = (counts[most] / max(counts.sum(), 1) for counts in (then, now))
+    sentence = f"predicted mix: '{categories[most]}' is {_share(after)} of the products, {_share(before)} in training"
+    found = [Compared("predicted_mix", mix_test(then, now), sentence)]
+    languages = [frame["language"].dropna() for frame in (reference.frame, current.frame)]
+    names = sorted({*languages[0], *languages[1]})
+    if all(len(each) for each in languages):
+        counts = [np.array([(each == name).sum() for name in names]) for each in languages]
+        told = names[int(np.abs(counts[1] / len(languages[1]) - counts[0] / len(languages[0])).argmax())]
+        share = [float((each == told).mean()) for each in languages]
+        what = f"'{told}'" if told else "in no language that can be told"
+        sentence = f"languages: {_share(share[1])} of the texts are {what}, {_share(share[0])} in training"
+        found.append(Compared("language", mix_test(counts[0], counts[1]), sentence))
+    return found
+
+
+def _shares(reference: pd.DataFrame, current: pd.DataFrame) -> list[Compared]:
+    found = []
+    for name, what in _SHARES.items():
+        then, now = (_lacking(frame, name) for frame in (reference, current))
+        if len(then) and len(now):
+            difference = share_test(int(then.sum()), len(then), int(now.sum()), len(now))
+            sentence = f"{what}: {_share(float(now.mean()))}, {_share(float(then.mean()))} in training"
+            if name == "without_photo":
+                broken = int((current["photo_problem"] != "").sum())
+                sentence += f"; {broken:,} photos were there, unreadable or blank" if broken else ""
+            found.append(Compared(name, difference, sentence))
+    return found
+
+
+def _lacking(frame: pd.DataFrame, name: str) -> NDArray[np.bool_]:
+    if name == "without_photo":
+        return ~frame["has_image"].dropna().to_numpy(dtype=bool)
+    title, description = frame["title_length"].dropna(), frame["description_length"].dropna()
+    lacking: NDArray[np.bool_] = (description if name == "without_description" else title + description).to_numpy() == 0
+    return lacking
+
+
+def _new_categories(current: pd.DataFrame, reference: pd.DataFrame, categories: Sequence[str]) -> list[Compared]:
+    given = current.loc[current["given_category"] != "", "given_category"]
+    said = current.loc[current["human_category"] != "", "human_category"]
+    labels = pd.concat([given, said.drop(given.index, errors="ignore")])
+    new = labels[~labels.isin(list(categories))]
+    if labels.empty:
+        return []
+    # people look at what is sent to review, where new categories gather: labels count by what they stand for
+    decisions = current["decision"]
+    weight = decisions.value_counts() / decisions[labels.index].value_counts()
+    stands_for = decisions[labels.index].map(weight)
+    share = float(stands_for[new.index].sum() / stands_for.sum())
+    difference = share_test(0, len(reference), len(new), len(labels))._replace(effect=share)
+    names = ", ".join(f"'{name}'" for name in new.value_counts().index[:3])
+    sentence = f"{len(new):,} of {len(labels):,} labelled products are of categories that the model does not know"
+    return [Compared("new_categories", difference, f"{sentence}: {names}" if names else sentence)]
+
+
+def _present(view: NDArray[np.float32]) -> NDArray[np.float32]:
+    return view[np.isfinite(view).all(axis=1)]

@@ -1,0 +1,154 @@
+"""A monitoring run: what is compared with what, what earlier runs found, what is told of it.
+
+Brings together the registry, production and the verdict; the flow stores what comes back. It starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from rayon.champions import runs_tagged
+from rayon.measures import mix_of
+from rayon.monitoring import NO_DATA, OK, RETRAIN, TOO_FEW, WATCH, Judgement, judge
+from rayon.monitoring_config import Monitoring
+from rayon.production import Production
+from rayon.reference import Reference
+from rayon.window import Window, open_window
+
+POINTS = 30
+"""How many earlier runs are read, for the history and the charts."""
+
+_ASIDE = 20
+
+NEXT = {
+    OK: "nothing",
+    WATCH: "look at the card; monitor again when there is more",
+    RETRAIN: "python flows/preprocess_flow.py run, then python flows/train_flow.py run, with new labelled products",
+    NO_DATA: "python flows/score_flow.py run --input new.csv",
+    TOO_FEW: "a longer --window, or more products",
+}
+"""What to do after each verdict."""
+
+
+class Compared(NamedTuple):
+    """A window and its reference, opened, and the verdict on it."""
+
+    reference: Window
+    current: Window
+    judged: Judgement
+
+
+def monitor_tag(name: str) -> str:
+    """Return the tag of the runs that judged a window of catalogue `name`."""
+    return f"monitor:{name}"
+
+
+def open_both(reference: Reference, production: Production) -> tuple[Window, Window]:
+    """Return reference and current, opened; current has no products where production has none.
+
+    Raises:
+        WindowError: production's table is no table of predictions.
+    """
+    table = production.table if production.table.num_rows else reference.table.slice(0, 0)
+    return open_window(reference.table, reference.categories), open_window(table, reference.categories)
+
+
+def judge_window(
+    reference: Reference, production: Production, settings: Monitoring, past: Sequence[Mapping[str, Any]]
+) -> Compared:
+    """Judge production against a reference, with what earlier windows of the same model asked for."""
+    then, now = open_both(reference, production)
+    said = [str(point["alone"]) for point in reversed(past) if point["model"] == reference.model]
+    alone = [verdict for verdict in said if verdict in (OK, WATCH, RETRAIN)]  # windows of nothing say nothing
+    judged = judge(then, now, reference.categories, settings, alone)
+    if judged.verdict == NO_DATA and production.others:
+        by = ", ".join(f"{count:,} by {version}" for version, count in sorted(production.others.items()))
+        more = f"there are predictions, but none by {reference.model}: {by}; compare with another model by --model"
+        judged = judged._replace(reasons=(more,))
+    return Compared(then, now, judged)
+
+
+def make_point(run: str, reference: Reference, production: Production, judged: Judgement) -> dict[str, Any]:
+    """Return what a run adds to the history, as plain data."""
+    return {
+        "run": run,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": reference.model,
+        "key": production.key,
+        "verdict": judged.verdict,
+        "alone": judged.alone,
+        "rows": judged.facts["rows"],
+        "ratios": {record.name: record.actual / record.threshold for record in judged.records},
+        "measured": judged.as_dict()["measured"],
+        "estimated": judged.as_dict()["estimated"],
+    }
+
+
+def past_points(name: str, key: str) -> list[dict[str, Any]]:
+    """Return what earlier monitoring runs of catalogue `name` found, oldest first, at most `POINTS` of them.
+
+    Runs that judged the very same predictions (`key`) are left out: looking twice is no second alarm.
+    """
+    points: dict[str, dict[str, Any]] = {}
+    for point in _points(name):
+        if point["key"] != key:
+            points.setdefault(point["key"], point)
+        if len(points) == POINTS:
+            break
+    return list(points.values())[::-1]
+
+
+def _points(name: str) -> Iterator[dict[str, Any]]:
+    for run in runs_tagged("MonitorFlow", monitor_tag(name)):
+        task = run["judge"].task
+        if task is not None and "point" in task:
+            yield task["point"].data
+
+
+def tracked_values(point: Mapping[str, Any]) -> dict[str, float]:
+    """Return a point of the history under the keys that every W&B run of monitoring uses."""
+    grades = {OK: 0, WATCH: 1, RETRAIN: 2}
+    values = {f"monitor/{name}": float(ratio) for name, ratio in point["ratios"].items()}
+    values["monitor/rows"] = float(point["rows"])
+    if point["verdict"] in grades:
+        values["monitor/verdict"] = float(grades[point["verdict"]])
+    for kind in ("measured", "estimated"):
+        for name, interval in (point[kind] or {}).items():
+            values[f"monitor/{kind}_{name}"] = float(interval["value"])
+    return values
+
+
+def shown(compared: Compared, production: Production, categories: Sequence[str]) -> dict[str, Any]:
+    """Return what the card draws beside the verdict, as plain data: mix then and now, new words, strange photos."""
+    mixes = {}
+    for name, window in (("then", compared.reference), ("now", compared.current)):
+        counts = mix_of(window, categories)
+        mixes[name] = {
+            category: float(count) / max(int(counts.sum()), 1)
+            for category, count in zip(categories, counts, strict=True)
+        }
+    usual = compared.reference.new_words
+    words = {word: count for word, count in compared.current.new_words.items() if word not in usual}
+    return {
+        "mix_then": mixes["then"],
+        "mix_now": mixes["now"],
+        "new_words": dict(list(words.items())[:_ASIDE]),
+        "strangest": production.strangest,
+        "others": production.others,
+        "rejected": production.rejected,
+    }
+
+
+def closing_lines(judged: Mapping[str, Any], sources: Sequence[str], run_id: str, report: str) -> list[str]:
+    """Return the lines that end a run: the verdict, its reasons, where to look, what next."""
+    rows = judged["facts"]["rows"]
+    reasons = judged["reasons"] or ["every comparison is within its limits"]
+    return [
+        f"verdict   {judged['verdict']}: {rows:,} products from {len(sources)} source{'s'[: len(sources) != 1]}",
+        *(f"because   {reason}" for reason in reasons[:5]),
+        f"look at   python flows/monitor_flow.py card view {run_id}/end --id monitor",
+        f"report    {report}",
+        f"next      {NEXT[judged['verdict']]}",
+    ]

@@ -1,0 +1,175 @@
+"""What production said lately: the predictions of a window of time, a run or a file, put together in one table.
+
+One of the few modules that know Metaflow. Every source of predictions comes in through `read_window`. Judges nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from metaflow import Run, namespace
+from metaflow.exception import MetaflowNotFound
+
+from rayon.champions import RegistryError, run_path, runs_tagged, started
+from rayon.registry import iter_predictions, scores_tag
+from rayon.window import HUMAN, WindowError
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNUSED = ("text_key", "image_key", "source", "row")
+
+
+class Production(NamedTuple):
+    """What was predicted.
+
+    `table` holds the predictions of one model (`rayon.scoring.PREDICTIONS_SCHEMA`, with `human_category` where people
+    labelled some), `others` how many there were by each other model. `rejected` counts rows that could not be scored,
+    `strangest` are samples whose photos look least like the training's, with photos. `key` is the same for the same
+    predictions.
+    """
+
+    table: pa.Table
+    others: dict[str, int]
+    rejected: int
+    strangest: list[dict[str, Any]]
+    key: str
+
+
+def parse_window(text: str) -> timedelta:
+    """Return the length of a window such as '7d', '12h' or '30m'.
+
+    Raises:
+        WindowError: it is nothing of the kind.
+    """
+    found = re.fullmatch(r"(\d+)([mhdw])", text.strip())
+    if found is None or int(found.group(1)) == 0:
+        raise WindowError(f"'{text}' is no length of time: write a number and m, h, d or w, as in 7d or 12h.")
+    return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+
+
+def sources_since(name: str, since: datetime) -> list[str]:
+    """Return the runs that scored products for catalogue `name` in this project branch since then, oldest first."""
+    found = []
+    for run in runs_tagged("ScoreFlow", scores_tag(name)):
+        if started(run) < since:
+            break
+        found.append(run.pathspec)
+    return found[::-1]
+
+
+def choose_sources(name: str, window: str, run: str, file: str, now: datetime | None = None) -> list[str]:
+    """Return what is to be looked at, as plain text: runs as 'ScoreFlow/12', a file or folder as its absolute path.
+
+    A file goes before a run, a run before a window.
+
+    Raises:
+        WindowError: the window's length cannot be read, or there is no such file.
+    """
+    if file:
+        path = Path(file).resolve()
+        if not path.exists():
+            raise WindowError(f"there is no file {path}: give a Parquet file of predictions, or a folder of them.")
+        return [str(path)]
+    if run:
+        return [run_path("ScoreFlow", run)]
+    return sources_since(name, (now or datetime.now(UTC)) - parse_window(window))
+
+
+def read_window(sources: Sequence[str], model: str, labels: Mapping[str, str] | None = None) -> Production:
+    """Read the predictions of `model` ('TrainFlow/12') from all sources, in their order.
+
+    Args:
+        labels: what people said of products, by product id; it goes before what a source says itself.
+
+    Raises:
+        WindowError: a file is no Parquet file of predictions.
+        RegistryError: a run is not here or has not finished.
+    """
+    tables: list[pa.Table] = []
+    others: dict[str, int] = {}
+    rejected, strangest = 0, []
+    for source in sources:
+        if source.startswith("/"):
+            parts = [_read_file(source)]
+        else:
+            parts = list(iter_predictions(source))
+            summary = _summary(source)
+            rejected += int(summary.get("rejected", 0))
+            strangest += [sample for sample in summary.get("strangest", []) if summary.get("model") == model]
+        for part in parts:
+            versions = pc.value_counts(part["model_version"])
+            for version, count in zip(versions.field(0).to_pylist(), versions.field(1).to_pylist(), strict=True):
+                if version != model:
+                    others[version] = others.get(version, 0) + count
+            tables.append(part.filter(pc.equal(part["model_version"], model)).drop_columns(_unused(part)))
+    table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+    if labels and table.num_rows:
+        table = _labelled(table, labels)
+    strangest.sort(key=lambda sample: -float(sample["photo_novelty"]))
+    return Production(table, others, rejected, strangest[:10], _key(table))
+
+
+def read_labels(file: str) -> dict[str, str]:
+    """Return what people said of products, by id, from a CSV or Parquet file with the columns product_id and label.
+
+    Raises:
+        WindowError: the file cannot be read, or has not these columns.
+    """
+    try:
+        frame = pd.read_parquet(file) if file.endswith(".parquet") else pd.read_csv(file, dtype=str)
+    except (OSError, ValueError) as error:
+        raise WindowError(f"the feedback {file} cannot be read: {error}") from None
+    missing = [name for name in ("product_id", "label") if name not in frame]
+    if missing:
+        raise WindowError(f"{file}: there is no column {', '.join(missing)}; feedback has product_id and label.")
+    frame = frame.dropna(subset=["product_id", "label"])
+    return dict(zip(frame["product_id"].astype(str), frame["label"].astype(str), strict=True))
+
+
+def _unused(table: pa.Table) -> list[str]:
+    return [name for name in _UNUSED if name in table.column_names]
+
+
+def _read_file(path: str) -> pa.Table:
+    try:
+        table = ds.dataset(path, format="parquet").to_table()
+    except (pa.ArrowException, OSError) as error:
+        raise WindowError(f"{path} is no Parquet file of predictions: {error}") from None
+    if "model_version" not in table.column_names:
+        raise WindowError(
+            f"{path} holds no predictions: there is no column 'model_version'. Give what ScoreFlow wrote."
+        )
+    return table
+
+
+def _summary(run: str) -> dict[str, Any]:
+    namespace(None)
+    try:
+        summary: dict[str, Any] = Run(run)["combine"].task["summary"].data  # type: ignore[index]
+    except (MetaflowNotFound, KeyError, TypeError) as error:
+        raise RegistryError(f"the run {run} is not here or has not finished: it left no summary.") from error
+    return summary
+
+
+def _labelled(table: pa.Table, labels: Mapping[str, str]) -> pa.Table:
+    said = [labels.get(product, "") for product in table["product_id"].to_pylist()]
+    if HUMAN in table.column_names:
+        said = [new or old or "" for new, old in zip(said, table[HUMAN].to_pylist(), strict=True)]
+        table = table.drop_columns([HUMAN])
+    return table.append_column(HUMAN, pa.array(said, pa.string()))
+
+
+def _key(table: pa.Table) -> str:
+    digest = sha256()
+    for name in ("product_id", "confidence"):
+        if name in table.column_names:
+            digest.update(repr(table[name].to_pylist()).encode())
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""The reference: what a model saw and said of its gold set when it was trained, in the frame shape of scored products.
+
+One Parquet file, a row a gold product with its label in `given_category`; what production is compared with. Knows how
+it is made and read; it compares nothing, and reading it needs neither catalogue nor encoders.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rayon.bundle import read_bundle
+from rayon.config import Config
+from rayon.data.dataset import Dataset
+from rayon.gold import gold_rows
+from rayon.inference import Predictor
+from rayon.models.features import FeatureStore
+from rayon.scoring import score_table
+
+_KEY = b"rayon.reference"
+
+
+class Reference(NamedTuple):
+    """The gold products as scored (`rayon.scoring.PREDICTIONS_SCHEMA`, label in `given_category`), the model that
+    scored them ('TrainFlow/12'), and its categories.
+    """
+
+    table: pa.Table
+    model: str
+    categories: tuple[str, ...]
+
+
+def make_reference(bundle: bytes, model: str, dataset: Dataset, config: Config) -> bytes:
+    """Run a bundle on the gold set by the path that serves, and return the reference as a Parquet file.
+
+    Features are found in the experiment's cache, so that nothing is encoded again.
+    """
+    store = FeatureStore(Path(config.cache) / "features")
+    opened = read_bundle(bundle)
+    measured = [threshold.precision for threshold in opened.thresholds]
+    precision = config.score.precision if config.score.precision in measured else None
+    predictor = Predictor(opened, model, precision, store)
+    rows = gold_rows(dataset)
+    columns = ["product_id", "designation", "description", "category", "text_key", "image_key", "source", "row"]
+    table = pa.Table.from_pandas(dataset.frame.iloc[rows][columns], preserve_index=False)
+    table = table.append_column("image", pa.array(dataset.photos(rows.tolist()), pa.large_binary()))
+    scored = pq.read_table(pa.BufferReader(score_table(table, predictor, "").data))
+    facts = {"model": model, "categories": list(opened.categories)}
+    sink = io.BytesIO()
+    noted = scored.replace_schema_metadata({_KEY: json.dumps(facts, ensure_ascii=False).encode()})
+    pq.write_table(noted, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def read_reference(data: bytes) -> Reference:
+    """Read the bytes that `make_reference` returned.
+
+    Raises:
+        ValueError: they are no reference.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        facts = json.loads((table.schema.metadata or {})[_KEY])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ValueError("these bytes are no reference of a model: take the artifact again, or train anew.") from error
+    return Reference(table, facts["model"], tuple(facts["categories"]))

@@ -1,0 +1,139 @@
+"""MonitorFlow, run for real: a run of ScoreFlow, drifted predictions, another model's, mistakes of the user."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from metaflow import Run, namespace
+from support_flows import ROOT, Finished, Shop, Story, artifacts
+
+from rayon.reference import read_reference
+from rayon.scoring import PREDICTIONS_SCHEMA
+
+FEW = "minimum_rows: 20\nreport_rows: 100\n"
+
+
+class Watched(NamedTuple):
+    """A shop whose products were scored; the run, the same with strange words, and another model's looked at."""
+
+    shop: Shop
+    scored: Finished
+    calm: Finished
+    drifted: Finished
+    others: Finished
+
+
+def monitor(shop: Shop, *arguments: str) -> Finished:
+    command = shop.command("monitor", "--config-value", "monitoring", FEW, "run", *arguments)
+    return shop.execute(command)
+
+
+@pytest.fixture(scope="module")
+def watched(story: Story) -> Watched:
+    shop = story.shop
+    scored = shop.run("score", "--input", str(shop.folder / "raw" / "products.csv"))
+    calm = monitor(shop, "--run", scored.run_id)
+    table = pq.read_table(shop.folder / "cache" / "predictions" / f"shop-{scored.run_id}" / "predictions")
+    strange = pc.add(pc.fill_null(table["unknown_words"], 0.0), pa.scalar(0.7, pa.float32()))
+    ids = pc.binary_join_element_wise("new", table["product_id"], "-")
+    drifted = replaced(replaced(table, "unknown_words", strange), "product_id", ids)
+    pq.write_table(drifted, shop.folder / "drifted.parquet")
+    pq.write_table(
+        replaced(table, "model_version", pa.array(["TrainFlow/1"] * len(table))), shop.folder / "old.parquet"
+    )
+    return Watched(
+        shop, scored, calm, monitor(shop, "--file", "drifted.parquet"), monitor(shop, "--file", "old.parquet")
+    )
+
+
+def replaced(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, column)
+
+
+def test_a_training_keeps_what_production_is_compared_with(story):
+    data = artifacts("TrainFlow", story.retrained)
+    reference = read_reference(data.reference)
+    assert reference.table.schema.equals(PREDICTIONS_SCHEMA)
+    assert reference.model == f"TrainFlow/{story.retrained.run_id}"
+    frame = reference.table.to_pandas()
+    right = (frame["category"] == frame["given_category"]).mean()
+    assert right == pytest.approx(data.report["metrics"]["accuracy"]["value"])
+    assert len(data.reference) < 500_000
+
+
+def test_a_run_is_compared_with_the_latest_models_reference(watched, story):
+    assert watched.calm.code == 0, watched.calm.output
+    data = artifacts("MonitorFlow", watched.calm)
+    assert data.compared_with == f"TrainFlow/{story.retrained.run_id}"
+    assert data.sources == [f"ScoreFlow/{watched.scored.run_id}"]
+    assert data.verdict["facts"]["rows"] == artifacts("ScoreFlow", watched.scored).summary["products"]
+    assert {"text_view", "photo_view", "unknown_words", "predicted_mix"} <= {r["name"] for r in data.verdict["records"]}
+    assert data.shown["strangest"] and data.shown["strangest"][0]["photo"]
+    namespace(None)
+    assert "monitor:shop" in Run(f"MonitorFlow/{watched.calm.run_id}").tags
+
+
+def test_drift_is_a_verdict_with_its_reason_and_the_next_command(watched):
+    assert watched.drifted.code == 0, watched.drifted.output
+    verdict = artifacts("MonitorFlow", watched.drifted).verdict
+    assert verdict["verdict"] == "retrain"
+    assert "words that the model does not know" in verdict["reasons"][0]
+    lines = [line.split("] ", 1)[-1] for line in watched.drifted.output.splitlines() if "/end/" in line]
+    printed = " ".join(lines)
+    assert "verdict   retrain" in printed and "because   words that" in printed and "next      python flows/" in printed
+
+
+def test_earlier_runs_are_read_back_as_history(watched):
+    past = artifacts("MonitorFlow", watched.others).past
+    runs = [f"MonitorFlow/{done.run_id}" for done in (watched.calm, watched.drifted)]
+    assert [point["run"] for point in past] == runs
+    assert [point["alone"] for point in past][1] == "retrain" and past[1]["ratios"]["unknown_words"] > 3
+    assert past[0]["ratios"]["unknown_words"] < 5
+    names = [path.name for path in (watched.shop.folder / "cache" / "wandb").glob("offline-run-*")]
+    assert any(f"MonitorFlow-{watched.drifted.run_id}-judge" in name for name in names)
+
+
+def test_another_models_predictions_are_no_data(watched):
+    assert watched.others.code == 0, watched.others.output
+    data = artifacts("MonitorFlow", watched.others)
+    assert data.verdict["verdict"] == "no data" and "by TrainFlow/1" in data.verdict["reasons"][0]
+    assert "could not be made" in data.report_problem
+
+
+def test_the_report_is_kept_with_the_run_and_as_a_file(watched):
+    data = artifacts("MonitorFlow", watched.drifted)
+    assert data.report_problem == "" and 100_000 < len(data.page) < 5_000_000
+    (file,) = (watched.shop.folder / "cache" / "monitoring").glob(f"shop-{watched.drifted.run_id}.html")
+    assert file.read_text() == data.page and str(file) in watched.drifted.output
+
+
+def test_the_card_shows_the_verdict_and_the_pictures(watched):
+    page = watched.shop.folder / "monitor.html"
+    command = watched.shop.command("monitor", "card", "get", f"{watched.calm.run_id}/end", str(page), "--id", "monitor")
+    assert watched.shop.execute(command).code == 0
+    html = page.read_text()
+    carried = [base64.b64decode(text).decode(errors="ignore") for text in re.findall(r'"([A-Za-z0-9+/=]{400,})"', html)]
+    told = html + "".join(carried)
+    for title in ("Drift over time", "Mix then and now", "Photos least like training", "New words"):
+        assert title in told
+    assert page.stat().st_size < 3_000_000
+
+
+def test_mistakes_of_the_user_are_sentences(story):
+    shop = story.shop
+    done = monitor(shop, "--file", "nowhere.parquet")
+    assert done.code != 0 and "there is no file" in done.output and "Traceback" not in done.output
+    wrong = shop.command("monitor", "--config-value", "monitoring", "alpa: 0.1", "run")
+    done = shop.execute(wrong)
+    assert done.code != 0 and "did you mean 'alpha'?" in done.output and "Traceback" not in done.output
+
+
+def test_nothing_of_the_flow_starts_another_flow():
+    text = (ROOT / "flows" / "monitor_flow.py").read_text()
+    assert not re.search(r"Runner|Deployer|ArgoEvent|subprocess", text)

@@ -1,0 +1,174 @@
+"""A monitoring run beside its flow: what is read, what is kept, what is shown; the report and the card."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from test_monitoring import CATEGORIES, SETTINGS, predictions
+
+from rayon.cards_monitor import monitor_card
+from rayon.drift_report import make_report
+from rayon.monitor_run import closing_lines, judge_window, make_point, shown, tracked_values
+from rayon.production import choose_sources, parse_window, read_labels, read_window
+from rayon.reference import Reference
+from rayon.window import HUMAN, WindowError, open_window
+
+REFERENCE = Reference(predictions(0, 500), "TrainFlow/7", CATEGORIES)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A factory of Parquet files of predictions."""
+
+    def write(name: str = "a", seed: int = 1, rows: int = 300, **changes) -> str:
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(predictions(seed, rows, **changes), path)
+        return str(path)
+
+    return write
+
+
+def test_lengths_of_time_are_read():
+    assert parse_window("7d") == timedelta(days=7) and parse_window("12h") == timedelta(hours=12)
+    assert parse_window("30m") == timedelta(minutes=30) and parse_window("2w") == timedelta(weeks=2)
+    for wrong in ("", "7", "d", "-1d", "0d", "7 days"):
+        with pytest.raises(WindowError, match="no length of time"):
+            parse_window(wrong)
+
+
+def test_files_and_folders_are_read_by_model(file, tmp_path):
+    file("a", 1, 300)
+    file("b", 2, 100, model_version=["TrainFlow/6"] * 100)
+    (folder,) = choose_sources("shop", "7d", "", str(tmp_path))
+    read = read_window([folder], "TrainFlow/7")
+    assert read.table.num_rows == 300 and read.others == {"TrainFlow/6": 100}
+    assert "row" not in read.table.column_names
+    assert read.key == read_window([folder], "TrainFlow/7").key != read_window([folder], "TrainFlow/6").key
+
+
+def test_sources_of_different_ages_are_put_together(file, tmp_path):
+    new = file("new")
+    old = str(tmp_path / "old.parquet")
+    kept = ["product_id", "category", "confidence", "decision", "model_version", "top_k"]
+    pq.write_table(predictions(2, 50).select(kept), old)
+    window = open_window(read_window([new, old], "TrainFlow/7").table, CATEGORIES)
+    assert len(window.frame) == 350 and window.frame["unknown_words"].notna().sum() == 300
+    assert np.isnan(window.text_view[300:]).all() and not np.isnan(window.text_view[:300]).any()
+
+
+def test_what_people_say_later_is_joined_by_product(file, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("product_id,label\np1-3,vases\np1-5,\nnobody,jeux\n")
+    table = read_window([file()], "TrainFlow/7", read_labels(str(labels))).table
+    said = dict(zip(table["product_id"].to_pylist(), table[HUMAN].to_pylist(), strict=True))
+    assert said["p1-3"] == "vases" and said["p1-5"] == ""
+    labels.write_text("id,label\n1,vases\n")
+    with pytest.raises(WindowError, match="no column product_id"):
+        read_labels(str(labels))
+
+
+def test_files_of_something_else_are_sentences(tmp_path):
+    (tmp_path / "a.parquet").write_text("no parquet")
+    with pytest.raises(WindowError, match=r"is no Parquet file"):
+        read_window([str(tmp_path / "a.parquet")], "TrainFlow/7")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(WindowError, match="holds no predictions"):
+        read_window([str(tmp_path / "a.parquet")], "TrainFlow/7")
+    with pytest.raises(WindowError, match="there is no file"):
+        choose_sources("shop", "7d", "", str(tmp_path / "nothing"))
+
+
+def test_nothing_at_all_and_another_models_predictions_are_told_apart(file):
+    nothing = judge_window(REFERENCE, read_window([], "TrainFlow/7"), SETTINGS, [])
+    assert nothing.judged.verdict == "no data"
+    others = read_window([file(model_version=["TrainFlow/6"] * 300)], "TrainFlow/7")
+    judged = judge_window(REFERENCE, others, SETTINGS, []).judged
+    assert judged.verdict == "no data" and "300 by TrainFlow/6" in judged.reasons[0]
+
+
+def test_only_windows_of_the_same_model_add_up(file):
+    production = read_window([file(mix=[4, 1, 1, 1, 1, 1])], "TrainFlow/7")
+    point = {"alone": "retrain", "model": "TrainFlow/6"}
+    assert judge_window(REFERENCE, production, SETTINGS, [point]).judged.verdict == "watch"
+    ours = {**point, "model": "TrainFlow/7"}
+    assert judge_window(REFERENCE, production, SETTINGS, [ours]).judged.verdict == "retrain"
+    silent = [{**ours, "alone": said} for said in ("retrain", "no data", "too few rows", "no data")]
+    assert judge_window(REFERENCE, production, SETTINGS, silent).judged.verdict == "retrain"
+
+
+def story(file, **changes):
+    production = read_window([file(**changes)], "TrainFlow/7")
+    compared = judge_window(REFERENCE, production, SETTINGS, [])
+    return compared, production, make_point("MonitorFlow/3", REFERENCE, production, compared.judged)
+
+
+def test_a_point_of_the_history_is_plain_and_tracked(file):
+    compared, _, point = story(file, unknown=0.4, labels=0.6)
+    assert json.loads(json.dumps(point)) == point
+    values = tracked_values(point)
+    assert values["monitor/unknown_words"] > 2 and values["monitor/verdict"] == 2.0
+    assert values["monitor/measured_accuracy"] == pytest.approx(compared.judged.measured["accuracy"].value)
+    assert all(math.isfinite(value) for value in values.values())
+
+
+def texts(components) -> str:
+    parts = [component.render() for component in components]
+    assert not [part for part in parts if part["type"] == "log"]
+    return re.sub(r"<[^>]*>", " ", json.dumps(parts))
+
+
+def test_the_card_says_the_verdict_first_and_shows_the_five_pictures(file):
+    compared, production, point = story(file, unknown=0.4, labels=0.6)
+    sample = {"product_id": "1", "title": "<b>Kart", "category": "jeux", "confidence": 0.4, "photo": None}
+    production = production._replace(strangest=[{**sample, "photo_novelty": 3.2}])
+    drawn = shown(compared, production, CATEGORIES)
+    card = monitor_card(compared.judged.as_dict(), [point, point], drawn, {"looked at": "a file"})
+    told = texts(card)
+    titles = ["Retrain: production", "Drift over time", "Mix then and now", "Accuracy over time", "Photos least like",
+              "New words", "All comparisons", "Details"]  # fmt: skip
+    places = [told.index(title) for title in titles]
+    assert places == sorted(places)
+    assert "3.2 times as unlike" in told and "&lt;b&gt;Kart" in told
+    assert "NaN" not in told
+
+
+@pytest.mark.parametrize("rows", [0, 10])
+def test_the_card_of_too_little_is_no_crash(file, rows):
+    compared, production, point = story(file, rows=rows)
+    drawn = shown(compared, production, CATEGORIES)
+    told = texts(monitor_card(compared.judged.as_dict(), [point], drawn, {}))
+    assert ("nothing to judge" if rows == 0 else "too few products") in told and "Drift over time" not in told
+
+
+def test_new_words_are_those_that_the_gold_set_did_not_have(file):
+    compared, production, _ = story(file, new_words=[["trottinette"]] * 200 + [["neuf"]] * 100)
+    assert shown(compared, production, CATEGORIES)["new_words"] == {"trottinette": 200}
+
+
+def test_the_last_lines_say_what_why_where_and_what_next(file):
+    compared, _, _ = story(file, unknown=0.4)
+    lines = closing_lines(compared.judged.as_dict(), ["a"], "3", "report.html")
+    assert lines[0] == "verdict   retrain: 300 products from 1 source"
+    assert lines[1].startswith("because   ") and "words that the model does not know" in " ".join(lines)
+    assert lines[-1].startswith("next      python flows/preprocess_flow.py")
+
+
+def test_the_report_is_bounded_and_its_failure_is_told():
+    frame = open_window(predictions(1, 3000), CATEGORIES).frame
+    made = make_report(frame, frame, 200, 5.0, "a title")
+    assert made.problem == "" and len(made.page) < 5_000_000 and "unknown_words" in made.page
+    large = make_report(frame, frame, 200, 0.001, "a title")
+    assert "more than the 0.001" in large.problem and len(large.page) < 1000
+    broken = make_report(frame.iloc[:0], frame, 200, 5.0, "a title")
+    assert "could not be made" in broken.problem and broken.problem.split(":")[0] in broken.page
+    assert make_report(frame, frame, 0, 5.0, "").problem
+    assert isinstance(frame, pd.DataFrame) and os.environ["DO_NOT_TRACK"] == "1"
