@@ -26,7 +26,8 @@ class MonitorFlow(FlowSpec):
     3. report: make the HTML report, column by column
     4. end: draw the card and say the verdict, why, where to look and what to run next
 
-    The verdict is the artifact `verdict`, plain data. The flow reports it and starts nothing.
+    The verdict is the artifact `verdict`, plain data. Where the settings say so it asks for a retraining, by an event;
+    it starts nothing itself.
     """
 
     experiment = Config(
@@ -42,7 +43,10 @@ class MonitorFlow(FlowSpec):
         help="the YAML file of limits",
     )
     window = Parameter(
-        "window", default="7d", type=str, help="how far back to look at what ScoreFlow predicted: 7d, 12h, 30m"
+        "window",
+        default="7d",
+        type=str,
+        help="how far back to look at what ScoreFlow and the app predicted: 7d, 12h, 30m",
     )
     scored = Parameter("run", default="", type=str, help="one run of ScoreFlow instead, such as 12")
     file = Parameter("file", default="", type=str, help="a Parquet file of predictions instead, or a folder of them")
@@ -60,14 +64,16 @@ class MonitorFlow(FlowSpec):
     def start(self):
         """Choose the reference and what is compared with it."""
         from rayon.preparing import load_config, stopping
-        from rayon.production import choose_sources
+        from rayon.production import app_source, choose_sources
         from rayon.registry import find_reference
 
         config = load_config(self.experiment, ROOT)
         with stopping():
             self.reference = find_reference(self.model, config.name)
             self.sources = choose_sources(config.name, self.window, self.scored, self.file)
-        print(f"looking at {', '.join(self.sources) or f'nothing: no run of ScoreFlow in the last {self.window}'}")
+            if not self.scored and not self.file:
+                self.sources += app_source(config, self.window)
+        print(f"looking at {', '.join(self.sources) or f'nothing: nobody asked in the last {self.window}'}")
         self.next(self.judge)
 
     @retry(times=1, minutes_between_retries=0)
@@ -88,7 +94,7 @@ class MonitorFlow(FlowSpec):
         with stopping():
             reference = read_reference(self.reference)
             labels = read_labels(self.feedback) if self.feedback else None
-            production = read_window(self.sources, reference.model, labels)
+            production = read_window(self.sources, reference.model, labels, config)
             self.past = past_points(config.name, production.key)
             compared = judge_window(reference, production, settings, self.past)
         self.compared_with = reference.model
@@ -117,7 +123,7 @@ class MonitorFlow(FlowSpec):
         config, settings = load_config(self.experiment, ROOT), parse_monitoring(self.monitoring.to_dict())
         with stopping():
             reference = read_reference(self.reference)
-            then, now = open_both(reference, read_window(self.sources, reference.model))
+            then, now = open_both(reference, read_window(self.sources, reference.model, config=config))
         self.page, self.report_problem = make_report(
             then.frame, now.frame, settings.report_rows, settings.report_megabytes, f"{current.run_id}"
         )
@@ -133,8 +139,15 @@ class MonitorFlow(FlowSpec):
     def end(self):
         """Draw the card and say the verdict, why, where to look and what to run next."""
         from rayon.cards import monitor_card
+        from rayon.events import request_retraining
         from rayon.monitor_run import closing_lines
+        from rayon.preparing import load_config
 
+        config = load_config(self.experiment, ROOT)
+        self.request = ""
+        if self.verdict["verdict"] in config.retraining.verdicts:
+            self.request = f"the monitor says {self.verdict['verdict']}: {'; '.join(self.verdict['reasons'][:3])}"
+            request_retraining(config.name, self.request, {"run": current.pathspec, **self.point["ratios"]}, current)
         report = self.report_problem or f"{self.report_file}, and the artifact `page` of this run"
         facts = {
             "looked at": ", ".join(self.sources) or "nothing",

@@ -126,14 +126,14 @@ class Store:
                 f"{STORE_VARIABLE} or app.store, and that the database is there and may be written to."
             ) from error
 
-    def add_predictions(self, logged: Sequence[Logged]) -> None:
-        """Keep predictions, all or none, photos first.
+    def add_predictions(self, logged: Sequence[Logged], time: datetime | None = None) -> None:
+        """Keep predictions, all or none, photos first; made now, or at `time`, as replayed traffic is.
 
         Raises:
             StoreError: the database cannot be written to.
         """
         rows = []
-        now = _now()
+        now = _iso(time or datetime.now(UTC))
         for entry in logged:
             said = entry.prediction
             rows.append(
@@ -160,7 +160,15 @@ class Store:
             with _told("written to"), self._writing.begin() as connection:
                 connection.execute(insert(PREDICTIONS), rows)
 
-    def add_feedback(self, prediction: str, category: str, who: str, comment: str = "", key: str = "") -> int:
+    def add_feedback(
+        self,
+        prediction: str,
+        category: str,
+        who: str,
+        comment: str = "",
+        key: str = "",
+        time: datetime | None = None,
+    ) -> int:
         """Keep what a person said of a prediction and return its number.
 
         `key` is the sender's name for this feedback: one that was sent before, by the same person, is not kept twice.
@@ -194,7 +202,8 @@ class Store:
                     done = connection.execute(before).scalar_one_or_none()
                     if done is not None:
                         return int(done)
-                    added = connection.execute(insert(FEEDBACK).values(**values, right=said == category, time=_now()))
+                    row = {**values, "right": said == category, "time": _iso(time or datetime.now(UTC))}
+                    added = connection.execute(insert(FEEDBACK).values(**row))
                     return int((added.inserted_primary_key or (0,))[0])
             except IntegrityError:  # the same feedback, at the same moment, by another process
                 with self._engine.connect() as connection:
@@ -215,7 +224,7 @@ class Store:
         Raises:
             StoreError: the database cannot be written to.
         """
-        values = {"feedback": feedback, "accepted": accepted, "who": who, "time": _now()}
+        values = {"feedback": feedback, "accepted": accepted, "who": who, "time": _iso(datetime.now(UTC))}
         with _told("written to"), self._writing.begin() as connection:
             connection.execute(insert(SETTLED).values(**values))
 
@@ -306,6 +315,21 @@ class Store:
         )
         with _told("read"), self._engine.connect() as connection:
             return {str(category): int(number) for category, number in connection.execute(query)}
+
+    def labels(self, start: datetime, end: datetime) -> dict[str, str]:
+        """Return the last word of people on the predictions of a span of time: category by prediction."""
+        query = (
+            select(FEEDBACK.c.prediction, FEEDBACK.c.category)
+            .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
+            .where(
+                PREDICTIONS.c.catalogue == self.catalogue,
+                PREDICTIONS.c.time >= _iso(start),
+                PREDICTIONS.c.time < _iso(end),
+            )
+            .order_by(FEEDBACK.c.number)
+        )
+        with _told("read"), self._engine.connect() as connection:
+            return {str(prediction): str(category) for prediction, category in connection.execute(query)}
 
     def photo(self, name: str) -> bytes | None:
         """Return the JPEG of that name, None where it is gone."""
@@ -423,10 +447,6 @@ def _feedback(row: Iterable[Any]) -> Feedback:
 
 def _pairs(top_k: str) -> tuple[tuple[str, float], ...]:
     return tuple((str(category), float(probability)) for category, probability in json.loads(top_k))
-
-
-def _now() -> str:
-    return _iso(datetime.now(UTC))
 
 
 def _iso(moment: datetime) -> str:

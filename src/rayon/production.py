@@ -20,9 +20,13 @@ from metaflow import Run, namespace
 from metaflow.exception import MetaflowNotFound
 
 from rayon.champions import RegistryError, run_path, runs_tagged, started
+from rayon.config import Config
+from rayon.feedback import open_store
 from rayon.registry import iter_predictions, scores_tag
+from rayon.requests import read_requests
 from rayon.window import HUMAN, WindowError
 
+_APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _UNUSED = ("text_key", "image_key", "source", "row")
 
@@ -65,6 +69,23 @@ def sources_since(name: str, since: datetime) -> list[str]:
     return found[::-1]
 
 
+def app_source(config: Config, window: str, now: datetime | None = None) -> list[str]:
+    """Return what the app was asked in a window, as plain text, 'app:start/end'; none where it was asked nothing.
+
+    Raises:
+        WindowError: the window's length cannot be read.
+        StoreError: the store cannot be opened.
+    """
+    end = now or datetime.now(UTC)
+    start = end - parse_window(window)
+    store = open_store(config)
+    try:
+        some = any(True for _ in store.predictions_between(start, end, batch=1))
+    finally:
+        store.close()
+    return [f"{_APP}{start.isoformat()}/{end.isoformat()}"] if some else []
+
+
 def choose_sources(name: str, window: str, run: str, file: str, now: datetime | None = None) -> list[str]:
     """Return what is to be looked at, as plain text: runs as 'ScoreFlow/12', a file or folder as its absolute path.
 
@@ -83,10 +104,13 @@ def choose_sources(name: str, window: str, run: str, file: str, now: datetime | 
     return sources_since(name, (now or datetime.now(UTC)) - parse_window(window))
 
 
-def read_window(sources: Sequence[str], model: str, labels: Mapping[str, str] | None = None) -> Production:
+def read_window(
+    sources: Sequence[str], model: str, labels: Mapping[str, str] | None = None, config: Config | None = None
+) -> Production:
     """Read the predictions of `model` ('TrainFlow/12') from all sources, in their order.
 
     Args:
+        config: the experiment whose app is a source; needed where one is.
         labels: what people said of products, by product id; it goes before what a source says itself.
 
     Raises:
@@ -97,7 +121,9 @@ def read_window(sources: Sequence[str], model: str, labels: Mapping[str, str] | 
     others: dict[str, int] = {}
     rejected, strangest = 0, []
     for source in sources:
-        if source.startswith("/"):
+        if source.startswith(_APP) and config is not None:
+            parts = [_read_app(source, config)]
+        elif source.startswith("/"):
             parts = [_read_file(source)]
         else:
             parts = list(iter_predictions(source))
@@ -136,6 +162,15 @@ def read_labels(file: str) -> dict[str, str]:
 
 def _unused(table: pa.Table) -> list[str]:
     return [name for name in _UNUSED if name in table.column_names]
+
+
+def _read_app(source: str, config: Config) -> pa.Table:
+    start, _, end = source.removeprefix(_APP).partition("/")
+    store = open_store(config)
+    try:
+        return read_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end))
+    finally:
+        store.close()
 
 
 def _read_file(path: str) -> pa.Table:

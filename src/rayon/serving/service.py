@@ -17,6 +17,7 @@ from rayon.data.text import clean_label, clean_text
 from rayon.feedback import Logged, Store, StoreError, new_id
 from rayon.gallery import Neighbour
 from rayon.inference import Ready, together
+from rayon.requests import observations
 from rayon.schema import Prediction, Product, Refusal
 from rayon.serving.batching import Batcher
 from rayon.serving.live import LiveModel, Loaded
@@ -122,7 +123,9 @@ class Service:
         predictor = model.predictor
         prepared = predictor.prepare([each.product for each in asked])
         ready = [product for product in prepared if isinstance(product, Ready)]
-        predictions = iter(predictor.tell(ready, predictor.judge(together(ready))))
+        columns = together(ready)
+        answers = predictor.judge(columns)
+        predictions = iter(predictor.tell(ready, answers))
         told = [
             Told(new_id(), next(predictions), product, model)
             if isinstance(product, Ready)
@@ -130,12 +133,15 @@ class Service:
             for product in prepared
         ]
         self.metrics.count(told_said.said for told_said in told)
-        return self._keep(told, asked)
+        return self._keep(told, asked, observations(predictor, columns, answers))
 
-    def _keep(self, told: list[Told], asked: Sequence[Asked]) -> list[Told]:
+    def _keep(self, told: list[Told], asked: Sequence[Asked], observed: Sequence[bytes]) -> list[Told]:
         """Log predictions; an answer is worth more than its record, so a store that fails costs the ids alone."""
+        seen = iter(observed)
         entries = [
-            Logged(one.id, one.ready.designation, one.ready.description, one.ready.photo, one.said, each.source)
+            Logged(
+                one.id, one.ready.designation, one.ready.description, one.ready.photo, one.said, each.source, next(seen)
+            )
             for one, each in zip(told, asked, strict=True)
             if one.ready is not None and isinstance(one.said, Prediction)
         ]

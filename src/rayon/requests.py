@@ -1,0 +1,77 @@
+"""What the app was asked, in the shape of ScoreFlow's predictions: written when it answers, read back for monitoring.
+
+Knows the store and the columns of predictions; no Metaflow, no model.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from rayon.feedback import Store
+from rayon.inference import Answers, Predictor, Prepared
+from rayon.observing import OBSERVED, observe
+from rayon.scoring import PREDICTIONS_SCHEMA
+from rayon.window import HUMAN
+
+_DIGITS = 5
+_COLUMNS = (
+    "product_id",
+    "category",
+    "confidence",
+    "top_k",
+    "text_contribution",
+    "decision",
+    "model_version",
+    "photo_problem",
+)
+
+
+def observations(predictor: Predictor, prepared: Prepared, answers: Answers) -> list[bytes]:
+    """Return what is to be kept beside each prediction so that it can be compared later: JSON, a product each."""
+    rows = observe(predictor, prepared, answers).to_pylist()
+    return [
+        json.dumps({"entropy": _short(float(entropy)), **{name: _short(value) for name, value in row.items()}}).encode()
+        for entropy, row in zip(answers.entropy, rows, strict=True)
+    ]
+
+
+def read_requests(store: Store, start: datetime, end: datetime) -> pa.Table:
+    """Return what the app predicted in a span of time, with the columns of `PREDICTIONS_SCHEMA` that it knows and what
+    people said of it (the last word), '' where nobody did.
+    """
+    schema = pa.schema(
+        [field for field in PREDICTIONS_SCHEMA if field.name not in ("text_key", "image_key", "source", "row")]
+        + [pa.field(HUMAN, pa.string())]
+    )
+    said = store.labels(start, end)
+    tables = [
+        pa.Table.from_pylist([_row(row, said.get(row["id"], "")) for row in rows], schema)
+        for rows in store.predictions_between(start, end)
+    ]
+    return pa.concat_tables(tables) if tables else schema.empty_table()
+
+
+def _row(row: dict[str, Any], said: str) -> dict[str, Any]:
+    seen = json.loads(row["observation"]) if row["observation"] else {}
+    return {
+        **{name: row[name] for name in _COLUMNS},
+        "top_k": [{"category": name, "probability": probability} for name, probability in row["top_k"]],
+        "image_contribution": 1.0 - row["text_contribution"],
+        "given_category": "",
+        "title_length": len(row["designation"]),
+        "description_length": len(row["description"]),
+        "has_image": bool(row["photo"]) or seen.get("brightness") is not None,
+        "entropy": seen.get("entropy"),
+        **{name: seen.get(name) for name in OBSERVED.names},
+        HUMAN: said,
+    }
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    return [_short(each) for each in value] if isinstance(value, list) else value
