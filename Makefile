@@ -43,6 +43,18 @@ app: $(STAMP)  ## serve the champion: pages on http://127.0.0.1:7860, JSON API a
 monitor: $(STAMP)  ## compare what was scored (WINDOW=7d, or FILE=predictions) with training: ok, watch, retrain
 	$(BIN)/python flows/monitor_flow.py --config experiment $(EXPERIMENT) run $(if $(WINDOW),--window $(WINDOW)) $(if $(FILE),--file $(FILE))
 
+.PHONY: feedback
+feedback: $(STAMP)  ## turn what people said in the app into data
+	$(BIN)/python flows/feedback_flow.py --config experiment $(EXPERIMENT) run
+
+.PHONY: loop
+loop: $(STAMP)  ## one pass: feedback, dataset, monitor, training if asked, gate
+	$(BIN)/python -m rayon loop -e $(EXPERIMENT)
+
+.PHONY: demo-loop
+demo-loop: $(STAMP)  ## watch the whole loop on generated traffic: drift, alarm, labels, retraining, recovery (minutes)
+	$(BIN)/python -m rayon demo-loop
+
 .PHONY: models
 models: $(STAMP)  ## list the models of EXPERIMENT and which is champion
 	$(BIN)/python -m rayon models -e $(EXPERIMENT)

@@ -267,6 +267,57 @@ def loop(
             time.sleep(pause)
 
 
+@app.command(name="demo-loop")
+def demo_loop(
+    experiment: Experiment = Path("configs/loop.yaml"),
+    drift: Annotated[DriftKind, typer.Option(help="what happens to the products")] = "new_category",
+    strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="the share of products it touches")] = 0.5,
+    days: Annotated[int, typer.Option(min=2, help="simulated days, a lot of products each")] = 8,
+    size: Annotated[int, typer.Option(min=50, help="products a day")] = 250,
+    drift_from: Annotated[int, typer.Option(min=2, help="the day on which it begins")] = 3,
+    output: Annotated[Path, typer.Option(help="the folder of the table and the picture")] = Path("build/demo-loop"),
+) -> None:
+    """Watch the whole loop: train, serve, drift, notice, learn from people, gate, promote, recover.
+
+    In a project branch and a store of its own: what is served otherwise is not touched.
+    """
+    name = f"loop-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    os.environ["RAYON_BRANCH"] = f"test.{name}"
+    output.mkdir(parents=True, exist_ok=True)
+    os.environ["RAYON_STORE"] = f"sqlite:///{(output / f'{name}.sqlite').resolve()}"
+    from rayon.data.synthetic import Drift
+    from rayon.demo_loop import Story, draw, play, recovered, write_table
+
+    table, picture = output / "days.csv", output / "days.png"
+    with _sentences():
+        config = _read(experiment)
+        _stamped(f"project branch test.{name}; table and picture go to {output}")
+        story, played = Story(days, size, Drift(drift, strength), drift_from), []
+        for day in play(story, config, experiment.resolve(), Path.cwd() / "flows", _stamped):
+            played.append(day)
+            write_table(played, table)
+            draw(played, picture)
+            _stamped(f"day {day.day}: {day.accuracy:.1%} right; monitor: {day.verdict or 'nothing'} {day.reasons}")
+    _print(
+        [
+            ("day", "drifted", "right", "filed", "labelled", "monitor", "champion after it"),
+            *(
+                (
+                    str(day.day),
+                    "yes" if day.drifted else "",
+                    f"{day.accuracy:.3f}",
+                    f"{day.accepted:.2f}",
+                    str(day.labelled),
+                    day.verdict,
+                    day.promoted,
+                )
+                for day in played
+            ),
+        ]
+    )
+    typer.echo(f"{recovered(played):.0%} of the lost accuracy came back; {table}, {picture}")
+
+
 def _stamped(words: str) -> None:
     typer.echo(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}  {words}")
 
