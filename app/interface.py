@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 from examples import demo_examples
 from page_classify import add_classify
+from page_feedback import add_feedback
 from page_lots import add_lots
 from page_models import add_models
 from page_monitoring import add_monitoring
@@ -44,6 +45,8 @@ def make_interface(service: Service, access: Access, scratch: Path) -> gr.Blocks
                 add_lots(service, words, language, scratch)
             with words.add(gr.Tab("Models", id="models"), label="models") as models:
                 add_models(service, access, words, language, models, scratch)
+            with words.add(gr.Tab("Feedback", id="feedback"), label="waiting_tab") as feedback:
+                add_feedback(service, access, words, language, feedback)
             with words.add(gr.Tab("Monitoring", id="monitoring"), label="monitoring") as monitoring:
                 add_monitoring(service, words, language, monitoring)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,16 +11,20 @@ from charts import HALF, WHOLE, accuracy_by_day, fitted, traffic_by_day
 from pieces import notice
 from words import Translations, say
 
-from rayon.cards_charts import two_shares
+from rayon.cards_charts import over_time, two_shares
 from rayon.feedback import StoreError
+from rayon.monitor_run import latest
 from rayon.serving.service import Service
 
 _DAYS = 60
+_CURVES = 5
+_TOP = 5.0  # limits: more is drawn as this
 
 
 def add_monitoring(service: Service, words: Translations, language: Any, tab: Any) -> None:
     """Add the page to the tab that is open, `tab`, which reads the store whenever it is chosen."""
     verdict = gr.HTML(elem_id="verdict")
+    drift = words.add(gr.Plot(visible=False), label="drift")
     counts = gr.Markdown(elem_id="counts")
     with gr.Row():
         traffic = words.add(gr.Plot(), label="traffic")
@@ -28,28 +33,55 @@ def add_monitoring(service: Service, words: Translations, language: Any, tab: An
     refresh = words.add(gr.Button(), value="refresh")
 
     def look(spoken: str) -> list[Any]:
+        said = latest(service.config.name)
+        curve = gr.update(visible=False)
+        if said is not None and said["points"]:
+            curve = gr.update(value=fitted(_drift(said["points"]), WHOLE), visible=True)
         now, hidden = datetime.now(UTC), [gr.update(visible=False)] * 3
         try:
             days = service.store.days(now - timedelta(days=_DAYS))
             week = service.store.mix(now - timedelta(days=7))
             kept = service.store.counts()
         except StoreError as error:
-            return [notice(str(error), "bad"), "", *hidden]
-        told = say(spoken, "counts", **{name: f"{count:,}" for name, count in kept.items()})
+            return [_verdict(spoken, said), curve, notice(str(error), "bad"), *hidden]
         if not days:
-            return [notice(say(spoken, "no_verdict")), say(spoken, "no_traffic"), *hidden]
+            return [_verdict(spoken, said), curve, say(spoken, "no_traffic"), *hidden]
+        told = say(spoken, "counts", **{name: f"{count:,}" for name, count in kept.items()})
         commented = any(day.commented for day in days)
         shares = two_shares(_shares(service, week), (say(spoken, "now"), say(spoken, "then")))
         return [
-            notice(say(spoken, "no_verdict")),
+            _verdict(spoken, said),
+            curve,
             told,
             gr.update(value=fitted(traffic_by_day(days), HALF), visible=True),
             gr.update(value=fitted(accuracy_by_day(days), HALF) if commented else None, visible=commented),
             gr.update(value=fitted(shares, WHOLE) if week else None, visible=bool(week)),
         ]
 
-    shown = [verdict, counts, traffic, accuracy, mix]
+    shown = [verdict, drift, counts, traffic, accuracy, mix]
     gr.on([tab.select, refresh.click], look, language, shown, api_visibility="private")
+
+
+def _verdict(spoken: str, said: dict[str, Any] | None) -> str:
+    """The monitor's last word, and why."""
+    if said is None:
+        return notice(say(spoken, "no_verdict"))
+    tones = {"ok": "good", "retrain": "bad"}
+    reasons = "; ".join(said["reasons"][:4])
+    return notice(
+        f"{said['verdict']} · {said['run']}{' · ' if reasons else ''}{reasons}", tones.get(said["verdict"], "")
+    )
+
+
+def _drift(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The largest differences of the last window, over their limits, in all windows."""
+    last = points[-1]["ratios"]
+    names = sorted(last, key=lambda name: -last[name])[:_CURVES]
+    curves = {
+        name: [(point["time"], min(point["ratios"][name], _TOP)) for point in points if name in point["ratios"]]
+        for name in names
+    }
+    return over_time(curves, "difference / limit", 1.0)
 
 
 def _shares(service: Service, week: dict[str, int]) -> dict[str, tuple[float, float]]:

@@ -113,6 +113,23 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Pas encore de verdict : `python flows/monitor_flow.py run` compare la production au jeu de référence.",
         "No verdict yet: `python flows/monitor_flow.py run` compares production with the reference.",
     ),
+    "drift": ("Dérive, en parts de sa limite", "Drift, over its limit"),
+    "waiting": ("Retours en attente d'une décision", "Feedback that waits for a decision"),
+    "waiting_tab": ("Retours", "Feedback"),
+    "waiting_about": (
+        "Ce que les gens ont dit devient des données par `python flows/feedback_flow.py run`. Ce qui semble douteux "
+        "attend ici qu'un administrateur tranche.",
+        "What people said becomes data by `python flows/feedback_flow.py run`. What looks doubtful waits here for an "
+        "admin.",
+    ),
+    "waiting_none": ("Rien n'attend.", "Nothing waits."),
+    "waiting_choice": ("Numéros à trancher", "Numbers to decide on"),
+    "settle_accept": ("Accepter", "Accept"),
+    "settle_refuse": ("Refuser", "Refuse"),
+    "settled": (
+        "{count} décisions notées ; le prochain passage de FeedbackFlow les applique.",
+        "{count} decisions noted; the next run of FeedbackFlow applies them.",
+    ),
     "traffic": ("Prédictions par jour", "Predictions by day"),
     "accuracy": ("Exactitude selon les retours", "Accuracy by feedback"),
     "mix": ("Rayons prédits, depuis 7 jours et à l'entraînement", "Predicted departments, last 7 days and in training"),

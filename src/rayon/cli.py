@@ -281,7 +281,7 @@ def demo_loop(
 
     In a project branch and a store of its own: what is served otherwise is not touched.
     """
-    name = f"loop-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    name = f"loop_{datetime.now(UTC):%Y%m%d_%H%M%S}"
     os.environ["RAYON_BRANCH"] = f"test.{name}"
     output.mkdir(parents=True, exist_ok=True)
     os.environ["RAYON_STORE"] = f"sqlite:///{(output / f'{name}.sqlite').resolve()}"

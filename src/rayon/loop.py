@@ -7,12 +7,12 @@ store: it may be stopped at any point and started again, and does nothing twice.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from metaflow import Runner
 
 from rayon.champions import runs_tagged, started
 from rayon.config import Config, Retraining
@@ -148,12 +148,31 @@ def has_traffic(store: Store, config: Config) -> bool:
 
 def _run(file: Path, experiment: Path, parameters: dict[str, Any], show: bool) -> str:
     options = {"config": [("experiment", str(experiment))], **_branch()}
-    with Runner(str(file), show_output=show, **options).run(**parameters) as running:
-        if running.status != "successful":
-            lines = [line for line in running.stderr.splitlines() + running.stdout.splitlines() if line.strip()]
-            raise RayonError(f"{file.name} failed: " + "\n".join(lines[-12:]))
-        finished: Any = running
-        return str(finished.run.pathspec)
+    try:
+        with _typing_kept():
+            from metaflow import Runner
+
+            with Runner(str(file), show_output=show, **options).run(**parameters) as running:
+                finished: Any = running
+                if finished.status == "successful":
+                    return str(finished.run.pathspec)
+                told = f"{finished.stdout}\n{finished.stderr}"
+    except RuntimeError as error:  # it did not even begin
+        told = str(error)
+    lines = [line for line in told.splitlines() if line.strip()]
+    raise RayonError(f"{file.name} failed: " + "\n".join(lines[-12:]))
+
+
+@contextmanager
+def _typing_kept() -> Iterator[None]:
+    """Undo what Metaflow's own copy of typing_extensions does to `typing`, which parts of torch then cannot import."""
+    name = "_collect_parameters"
+    before = getattr(typing, name, None)
+    try:
+        yield
+    finally:
+        if before is not None:
+            setattr(typing, name, before)
 
 
 def _branch() -> dict[str, Any]:

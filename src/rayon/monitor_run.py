@@ -100,6 +100,18 @@ def past_points(name: str, key: str) -> list[dict[str, Any]]:
     return list(points.values())[::-1]
 
 
+def latest(name: str) -> dict[str, Any] | None:
+    """Return the newest finished monitoring run of catalogue `name`: `run`, `verdict`, `reasons` and the `points` so
+    far, oldest first. None where there is none.
+    """
+    for run in runs_tagged("MonitorFlow", monitor_tag(name)):
+        if run.successful:
+            judged = run["judge"].task["verdict"].data  # type: ignore[index]
+            points = past_points(name, "")
+            return {"run": run.pathspec, "verdict": judged["verdict"], "reasons": judged["reasons"], "points": points}
+    return None
+
+
 def _points(name: str) -> Iterator[dict[str, Any]]:
     for run in runs_tagged("MonitorFlow", monitor_tag(name)):
         task = run["judge"].task

@@ -98,7 +98,7 @@ def test_nothing_that_is_typed_becomes_markup(open_page):
     page.locator("#category input").press("Enter")
     page.click("#send")
     expect(page.locator("#thanks")).to_contain_text("Thank you")
-    tab(page, 3)
+    tab(page, 4)
     page.wait_for_timeout(1500)
     assert page.locator("#injected").count() == 0
 
@@ -142,7 +142,7 @@ def test_a_batch_is_scored_and_downloaded(open_page, tmp_path, product):
 
 def test_monitoring_tells_what_the_store_knows(open_page):
     page = open_page()
-    tab(page, 3)
+    tab(page, 4)
     expect(page.locator("#counts")).to_contain_text("predictions kept", timeout=20_000)
     expect(page.locator(".vega-embed, [data-testid=altair]").first).to_be_visible(timeout=20_000)
     shoot(page, "6-monitoring")

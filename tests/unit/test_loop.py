@@ -1,0 +1,46 @@
+"""When to train: only if asked, only with something new, not too soon and not too often."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rayon.config import Retraining
+from rayon.events import Request
+from rayon.loop import decide
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+ASKED = [Request("MonitorFlow/3", NOW, "the monitor says retrain"), Request("FeedbackFlow/9", NOW, "200 corrections")]
+
+
+def ago(*hours: float) -> list[datetime]:
+    return [NOW - timedelta(hours=each) for each in hours]
+
+
+def test_the_first_model_is_trained_unasked():
+    decision = decide(NOW, [], [], True, Retraining())
+    assert decision.train and "no model yet" in decision.reason
+
+
+def test_a_request_with_something_new_to_learn_trains_and_says_why():
+    decision = decide(NOW, ago(30), ASKED, True, Retraining())
+    assert decision.train and decision.reason == "the monitor says retrain; 200 corrections"
+
+
+@pytest.mark.parametrize(
+    ("trainings", "requests", "fresh", "words"),
+    [
+        (ago(30), [], True, "nobody asks"),
+        (ago(30), ASKED, False, "nothing new to learn from"),
+        (ago(11), ASKED, True, "too young: not before 2026-03-02 13:00"),
+        (ago(13, 30, 50, 80, 100), ASKED, True, "5 trainings in the last 7 days"),
+    ],
+)
+def test_what_holds_a_training_back_is_said(trainings, requests, fresh, words):
+    decision = decide(NOW, trainings, requests, fresh, Retraining())
+    assert not decision.train and words in decision.reason
+
+
+def test_the_budget_is_of_the_last_seven_days():
+    assert decide(NOW, ago(13, 30, 50, 80, 169), ASKED, True, Retraining()).train
