@@ -42,6 +42,20 @@ if TYPE_CHECKING:
     from rayon.models.ngrams import NgramVectorizer
 
 
+# Where tests run in several processes (make test), what shares a trained shop stays in one of them.
+_TOGETHER = {
+    "story": ("test_flows.py", "test_monitor_flow.py", "test_score_flow.py", "test_simulation.py"),
+    "app": ("test_browser.py", "test_security.py"),
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    groups = {file: group for group, files in _TOGETHER.items() for file in files}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.name, str(item.path))))
+
+
 class Toy(NamedTuple):
     """A small catalogue as arrays: three branches that see a class each in its own way, some products without text or
     photo. `text` and `image` are features, `gram` is what `vectorizer` makes of `texts`.

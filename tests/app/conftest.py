@@ -5,30 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import pytest
+from support_app import SHOTS, Running, free_port
 from support_flows import ROOT, Finished, Shop
-
-SHOTS = Path(os.environ.get("RAYON_SCREENSHOTS", ROOT / "build" / "screenshots"))
-
-
-class Running(NamedTuple):
-    """A running app: where it answers, its process, its shop and the runs that trained its two models."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    shop: Shop
-    first: str
-    second: str
-    log: Path
 
 
 @pytest.fixture(scope="session")
@@ -128,12 +114,6 @@ def open_page(browser, app):
     for page, strangers in opened:
         page.close()
         assert not strangers
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _trained(done: Finished) -> str:

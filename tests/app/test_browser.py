@@ -12,8 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 from sqlalchemy import create_engine, text
-
-from conftest import SHOTS
+from support_app import SHOTS
 
 PHOTO = "#photo input[type=file]"
 

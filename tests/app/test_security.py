@@ -6,8 +6,7 @@ import json
 
 import httpx
 import pytest
-
-from conftest import free_port
+from support_app import free_port
 
 
 @pytest.fixture
