@@ -11,6 +11,7 @@ from gradio.data_classes import ImageData
 from pieces import answer, empty, notice, similar
 from words import Translations, say
 
+from rayon.data.images import fetch_photo
 from rayon.feedback import StoreError, UnknownPredictionError
 from rayon.schema import Prediction, Product
 from rayon.serving.batching import BusyError
@@ -39,6 +40,8 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
             photo = words.add(
                 PhotoInput(type="filepath", sources=["upload", "clipboard"], height=250, elem_id="photo"), label="photo"
             )
+            hosts = service.config.app.url_hosts
+            address = words.add(gr.Textbox(lines=1, visible=bool(hosts), elem_id="address"), label="address")
             with gr.Row():
                 clear = words.add(gr.Button(variant="secondary"), value="clear")
                 go = words.add(gr.Button(variant="primary", elem_id="go"), value="go")
@@ -58,10 +61,13 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
             thanks = gr.HTML(elem_id="thanks")
             alike = gr.HTML(elem_id="similar")
 
-    async def classify(spoken: str, name: str, text: str, path: str | None) -> list[Any]:
+    async def classify(spoken: str, name: str, text: str, path: str | None, where: str) -> list[Any]:
         hidden = gr.update(visible=False)
+        megabytes = service.config.preprocess.max_image_megabytes
         try:
-            image = await asyncio.to_thread(_read, path, service.config.preprocess.max_image_megabytes)
+            image = await asyncio.to_thread(_read, path, megabytes)
+            if image is None and where and hosts:
+                image = await asyncio.to_thread(fetch_photo, str(where), hosts, megabytes)
             told_one = (await service.predict([Product("", str(name or ""), str(text or ""), "", image)], "app"))[0]
         except NoModelError as error:
             words_now = f"{say(spoken, 'no_model')} {say(spoken, 'no_model_about')} ({error})"
@@ -108,15 +114,26 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
         return await say_so(spoken, kept, said.category if isinstance(said, Prediction) else None, request)
 
     outputs = [shown, told, people, correction, thanks, alike, category]
-    inputs = [language, title, description, photo]
+    inputs = [language, title, description, photo, address]
     gr.on([go.click, title.submit], classify, inputs, outputs, api_visibility="private", concurrency_limit=32)
     right.click(agree, [language, told], [thanks, people, correction], api_visibility="private")
     wrong.click(lambda: gr.update(visible=True), None, correction, api_visibility="private")
     send.click(say_so, [language, told, category], [thanks, people, correction], api_visibility="private")
     clear.click(
-        lambda spoken: ["", "", None, empty(spoken), None, gr.update(visible=False), gr.update(visible=False), "", ""],
+        lambda spoken: [
+            "",
+            "",
+            None,
+            "",
+            empty(spoken),
+            None,
+            gr.update(visible=False),
+            gr.update(visible=False),
+            "",
+            "",
+        ],
         language,
-        [title, description, photo, shown, told, people, correction, thanks, alike],
+        [title, description, photo, address, shown, told, people, correction, thanks, alike],
         api_visibility="private",
     )
     language.change(again, [language, told], [shown, alike], api_visibility="private")

@@ -20,6 +20,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "description": ("Description", "Description"),
     "description_hint": ("facultative", "optional"),
     "photo": ("Photo", "Photo"),
+    "address": ("ou son adresse (https://…)", "or its address (https://…)"),
     "go": ("Classer l'article", "Classify the article"),
     "clear": ("Effacer", "Clear"),
     "examples": ("Exemples", "Examples"),

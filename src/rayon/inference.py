@@ -227,7 +227,7 @@ class Predictor:
             size, keys = self.bundle.image.side, [input_key(photo or b"") for photo in photos]
 
             def encode(rows: NDArray[np.intp]) -> Features:
-                seen = (photo for photo in (photos[row] for row in rows) if photo is not None)
+                seen = [photo for photo in (photos[row] for row in rows) if photo is not None]
                 return encode_images(_image_encoder(branch.source, size), seen, self.bundle.image.batch_size)
 
         if self._store is not None:

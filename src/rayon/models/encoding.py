@@ -61,11 +61,13 @@ def encode_texts(
     order = np.argsort([-len(row) for row in ids], kind="stable")  # longest first: what does not fit shows at once
     out = np.empty((len(texts), encoder.dim), np.float32)
 
+    tokens = _share(sum(map(len, ids)), workers, _CPU_TOKENS)
+
     def pieces() -> Iterator[NDArray[np.intp]]:
         start = 0
         while start < len(order):
             longest = len(ids[order[start]])
-            size = min(batch_size, max(1, _CPU_TOKENS // longest)) if target.type == "cpu" else batch_size
+            size = min(batch_size, max(1, tokens // longest)) if target.type == "cpu" else batch_size
             yield order[start : start + size]
             start += size
 
@@ -126,7 +128,8 @@ def encode_images(
     done = 0
     with _evaluating(encoder, target):
         if target.type == "cpu":
-            size = min(batch_size, max(1, _CPU_PIXELS // encoder.side**2))
+            most = max(1, _CPU_PIXELS // encoder.side**2)
+            size = min(batch_size, _share(len(images), workers, most) if isinstance(images, Sequence) else most)
             results = _on_every_core(lambda photos: forward(decode(photos)), _batched(images, size), workers)
         else:
             results = map(forward, _ahead(decode, _batched(images, batch_size), workers or torch.get_num_threads()))
@@ -136,6 +139,11 @@ def encode_images(
             if progress is not None:
                 progress(done)
     return np.concatenate(parts)
+
+
+def _share(total: int, workers: int, most: int) -> int:
+    """Return how much a piece holds at most: of little work each core gets its part, rather than one of them all."""
+    return min(most, max(1, -(-total // (workers or torch.get_num_threads()))))
 
 
 def resolve_device(device: str) -> torch.device:
