@@ -78,7 +78,8 @@ def judge(
     """Compare a window with the reference and say what follows.
 
     A difference counts where it is both unlikely to be chance (p-values corrected by Holm's method over all tests, so
-    that `alpha` is the chance of any false alarm in the window) and large enough to matter (`settings.limits`).
+    that `alpha` is the chance of any false alarm in the window) and large enough to matter (`settings.limits`). Where
+    labels of people show that accuracy holds all the same, a difference asks for a look at most.
 
     Args:
         past: what earlier windows asked for alone, newest first: `retrain` waits until windows agree.
@@ -102,6 +103,8 @@ def judge(
     ]
     if estimated is not None and before is not None:
         records.append(_advice(before, estimated, settings.limits.estimated_macro_f1))
+    if measured is not None and _holds(reference, measured, settings.limits.accuracy):
+        records = [_calmed(record, measured.labels) for record in records]
     records.sort(key=lambda record: (-_ORDER.index(record.severity), record.p if record.p is not None else 1.0))
     facts |= {
         "labels": labelled,
@@ -118,6 +121,22 @@ def judge(
     return Judgement(
         verdict, alone, tuple(reasons), tuple(records), _intervals(measured), _intervals(estimated), facts
     )  # fmt: skip
+
+
+_OF_LABELS = ("accuracy", "new_categories")
+
+
+def _holds(reference: Window, measured: Measured, limit: Limit) -> bool:
+    """Say whether labels show that accuracy has not fallen by as much as retraining is for."""
+    return limit.retrain is not None and _accuracy_before(reference) - measured.accuracy.low < limit.retrain
+
+
+def _calmed(record: Record, labels: int) -> Record:
+    """Products may differ and still be judged as well as before: then retraining would mend nothing."""
+    if record.name in _OF_LABELS or record.severity not in ("retrain", "strong"):
+        return record
+    words = f"{record.sentence}; yet accuracy holds, by {labels:,} labels of people"
+    return record._replace(severity="watch", sentence=words)
 
 
 def settle(alone: str, strong: bool, past: Sequence[str], settling: Settling) -> str:
@@ -208,9 +227,14 @@ def _measured(
     return measured, len(told)
 
 
+def _accuracy_before(reference: Window) -> float:
+    known = reference.frame[reference.frame["given_category"] != ""]
+    return float((known["category"] == known["given_category"]).mean())
+
+
 def _fall(reference: Window, measured: Measured) -> Compared:
     known = reference.frame[reference.frame["given_category"] != ""]
-    before = float((known["category"] == known["given_category"]).mean())
+    before = _accuracy_before(reference)
     now = measured.accuracy
     sentence = (
         f"accuracy is {now.value:.0%} [{now.low:.0%}, {now.high:.0%}] by {measured.labels:,} labels of people, "

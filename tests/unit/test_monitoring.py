@@ -164,6 +164,16 @@ def test_an_overconfident_models_estimate_is_corrected_by_its_reference():
     assert judged.estimated["accuracy"].value == pytest.approx(real, abs=0.03)
 
 
+def test_a_difference_that_costs_no_accuracy_asks_for_a_look_alone():
+    shifted = {"shift": 1.0, "unknown": 0.5}
+    without = verdict(window(5, **shifted))
+    assert without.alone == "retrain"
+    labelled = verdict(window(5, labels=0.9, **shifted))
+    assert labelled.alone == "watch" and any("accuracy holds" in reason for reason in labelled.reasons)
+    wrong = verdict(window(5, labels=0.9, wrong=0.2, **shifted))
+    assert wrong.alone == "retrain" and not any("accuracy holds" in reason for reason in wrong.reasons)
+
+
 def test_confidences_alone_never_ask_for_more_than_a_look():
     limits = dataclasses.replace(Limits(), confidence={"watch": 9.0}, entropy={"watch": 9.0})
     unsure = {"confidence": [0.5] * 400, "top_k": [[{"category": "jeux", "probability": 0.3}] * 3] * 400}
