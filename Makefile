@@ -61,7 +61,7 @@ models: $(STAMP)  ## list the models of EXPERIMENT and which is champion
 
 .PHONY: test
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 
 .PHONY: lint
 lint: $(STAMP)  ## format and lint checks, types, import direction

@@ -49,11 +49,21 @@ _TOGETHER = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    groups = {file: group for group, files in _TOGETHER.items() for file in files}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.name, str(item.path))))
+_GROUPS = {file: group for group, files in _TOGETHER.items() for file in files}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        """Gives files, or the files of a group, to one process each, in the order of collection."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return _GROUPS.get(file.rpartition("/")[2], file)
+
+    return Together(config, log)
 
 
 class Toy(NamedTuple):
