@@ -138,7 +138,7 @@ def _sweep(scratch: Path) -> None:
     """Delete what was uploaded or made for download an hour ago, whoever left it there."""
     while True:
         old = time.time() - _KEEP_SECONDS
-        for place in scratch.iterdir():
+        for place in scratch.glob("*"):
             try:
                 if place.stat().st_mtime < old:
                     shutil.rmtree(place) if place.is_dir() else place.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ImageData
@@ -13,9 +13,10 @@ from words import Translations, say
 
 from rayon.data.images import fetch_photo
 from rayon.feedback import StoreError, UnknownPredictionError
-from rayon.schema import Prediction, Product
+from rayon.gallery import Neighbour
+from rayon.schema import Prediction, Product, Refusal
 from rayon.serving.batching import BusyError
-from rayon.serving.service import NoModelError, Service, Told
+from rayon.serving.service import NoModelError, Service
 
 
 class PhotoInput(gr.Image):
@@ -76,12 +77,14 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
             return [notice(say(spoken, "busy")), None, hidden, hidden, "", "", gr.update()]
         except ValueError as error:
             return [notice(str(error), "bad"), None, hidden, hidden, "", "", gr.update()]
+        except OSError:  # uploaded long ago, and deleted since
+            return [notice(say(spoken, "photo_gone"), "bad"), None, hidden, hidden, "", "", gr.update()]
         neighbours = await asyncio.to_thread(service.neighbours, told_one)
         judged = isinstance(told_one.said, Prediction)
         choices = list(told_one.model.predictor.categories)
         return [
             answer(spoken, told_one.said, precision),
-            _Kept(told_one, neighbours),
+            _Kept(told_one.id, told_one.said, neighbours),
             gr.update(visible=judged),
             hidden,
             "",
@@ -92,25 +95,26 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
     def again(spoken: str, kept: _Kept | None) -> list[str]:
         if kept is None:
             return [empty(spoken), ""]
-        return [answer(spoken, kept.told.said, precision), similar(spoken, kept.neighbours)]
+        return [answer(spoken, kept.said, precision), similar(spoken, kept.neighbours)]
 
     async def say_so(spoken: str, kept: _Kept | None, chosen: str | None, request: gr.Request) -> list[Any]:
         stay, hidden = gr.update(), gr.update(visible=False)
-        if kept is None or not isinstance(kept.told.said, Prediction):
+        if kept is None or not isinstance(kept.said, Prediction):
             return [stay, stay, stay]
-        if not kept.told.id:
+        if not kept.id:
             return [notice(say(spoken, "not_kept"), "bad"), stay, stay]
         if not isinstance(chosen, str) or not chosen.strip():
             return [notice(say(spoken, "no_category")), stay, stay]
         try:
-            who = request.username or "app"
-            number = await service.add_feedback(kept.told.id, chosen, who, key=f"app-{kept.told.id}-{chosen}"[:64])
+            # without a name a visit is a person
+            who = request.username or f"app/{(request.session_hash or '')[:12]}"
+            number = await service.add_feedback(kept.id, chosen, who)
         except (ValueError, StoreError, UnknownPredictionError) as error:
             return [notice(str(error), "bad"), stay, stay]
         return [notice(say(spoken, "thanks", number=number), "good"), hidden, hidden]
 
     async def agree(spoken: str, kept: _Kept | None, request: gr.Request) -> list[Any]:
-        said = kept.told.said if kept is not None else None
+        said = kept.said if kept is not None else None
         return await say_so(spoken, kept, said.category if isinstance(said, Prediction) else None, request)
 
     outputs = [shown, told, people, correction, thanks, alike, category]
@@ -139,14 +143,12 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
     language.change(again, [language, told], [shown, alike], api_visibility="private")
 
 
-class _Kept:
-    """An answer and its neighbours, kept for the visit. Not copied: it points at the model."""
+class _Kept(NamedTuple):
+    """An answer, kept for the visit: the prediction's id, what was said, the products it resembles."""
 
-    def __init__(self, told: Told, neighbours: list[Any]) -> None:
-        self.told, self.neighbours = told, neighbours
-
-    def __deepcopy__(self, memo: Any) -> _Kept:
-        return self
+    id: str
+    said: Prediction | Refusal
+    neighbours: list[Neighbour]
 
 
 def _read(path: str | None, megabytes: float) -> bytes | None:

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 import gradio as gr
-from words import Translations, say
+from words import Translations, number, say
 
 from rayon.data.outputs import OutputError
 from rayon.data.tables import CatalogError
@@ -24,8 +24,8 @@ def add_lots(service: Service, words: Translations, language: Any, scratch: Path
     names = ", ".join(
         name for name in (columns.product_id, columns.designation, columns.description, columns.image) if name
     )
-    rows = f"{service.config.app.lot_rows:,}"
-    about = gr.Markdown(say("en", "lot_about", columns=html.escape(names), rows=rows))
+    most = service.config.app.lot_rows
+    about = gr.Markdown(say("en", "lot_about", columns=html.escape(names), rows=number("en", most)))
     with gr.Row():
         table = words.add(
             gr.File(file_types=[".csv", ".tsv", ".gz", ".parquet"], elem_id="lot-table", height=150), label="lot_file"
@@ -69,7 +69,7 @@ def add_lots(service: Service, words: Translations, language: Any, scratch: Path
         except (LotError, CatalogError, RayonError, OutputError) as error:
             words_now = html.escape(str(error).replace(f"{Path(table_path).parent}/", ""))
             return [f"⚠️ {words_now}", *hidden]
-        counts = {name: f"{getattr(lot, name):,}" for name in ("read", "scored", "accepted", "rejected")}
+        counts = {name: number(spoken, getattr(lot, name)) for name in ("read", "scored", "accepted", "rejected")}
         return [
             say(spoken, "lot_done", **counts),
             gr.update(value=[str(file) for file in lot.files], visible=True),
@@ -86,7 +86,7 @@ def add_lots(service: Service, words: Translations, language: Any, scratch: Path
         show_progress_on=[done],
     )
     language.change(
-        lambda spoken: say(spoken, "lot_about", columns=html.escape(names), rows=rows),
+        lambda spoken: say(spoken, "lot_about", columns=html.escape(names), rows=number(spoken, most)),
         language,
         about,
         api_visibility="private",

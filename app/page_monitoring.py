@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from charts import HALF, WHOLE, accuracy_by_day, fitted, traffic_by_day
 from pieces import notice
-from words import Translations, say
+from words import Translations, number, say
 
 from rayon.cards_charts import over_time, two_shares
 from rayon.feedback import StoreError
@@ -46,7 +46,7 @@ def add_monitoring(service: Service, words: Translations, language: Any, tab: An
             return [_verdict(spoken, said), curve, notice(str(error), "bad"), *hidden]
         if not days:
             return [_verdict(spoken, said), curve, say(spoken, "no_traffic"), *hidden]
-        told = say(spoken, "counts", **{name: f"{count:,}" for name, count in kept.items()})
+        told = say(spoken, "counts", **{name: number(spoken, count) for name, count in kept.items()})
         commented = any(day.commented for day in days)
         shares = two_shares(_shares(service, week), (say(spoken, "now"), say(spoken, "then")))
         return [

@@ -78,8 +78,9 @@ def notice(words: str, tone: str = "") -> str:
 def answer(language: str, said: Prediction | Refusal, precision: float) -> str:
     """What is said of a product."""
     if not isinstance(said, Prediction):
-        return notice(f"{say(language, 'refused')} : {said.detail}", "bad")
-    about = say(language, f"{said.decision}_about", precision=f"{precision:.0%}")
+        return notice(f"{say(language, 'refused')}{_colon(language)}{said.detail}", "bad")
+    percent = f"{precision:.0%}".replace("%", "\u202f%" if language == "fr" else "%")
+    about = say(language, f"{said.decision}_about", precision=percent)
     parts = [
         '<div class="ry-card"><div class="ry-top">',
         f"<h2>{_escape(said.category)}</h2><b>{said.confidence:.0%}</b>",
@@ -90,7 +91,9 @@ def answer(language: str, said: Prediction | Refusal, precision: float) -> str:
         _sides(language, said.text_contribution, said.image_contribution),
     ]
     if said.photo_problem:
-        parts.append(notice(f"{say(language, 'photo_problem')} : {said.photo_problem.partition(': ')[2]}"))
+        parts.append(
+            notice(f"{say(language, 'photo_problem')}{_colon(language)}{said.photo_problem.partition(': ')[2]}")
+        )
     parts.append(f'<p class="ry-small">{_escape(say(language, "signed"))} {_escape(said.model_version)}</p></div>')
     return "".join(parts)
 
@@ -105,6 +108,10 @@ def similar(language: str, neighbours: Sequence[Neighbour]) -> str:
         for one in neighbours
     )
     return f'<div class="ry-h">{_escape(say(language, "similar"))}</div><div class="ry-grid">{tiles}</div>'
+
+
+def _colon(language: str) -> str:
+    return " : " if language == "fr" else ": "
 
 
 def _bar(category: str, probability: float, first: bool) -> str:

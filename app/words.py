@@ -23,7 +23,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     "address": ("ou son adresse (https://…)", "or its address (https://…)"),
     "go": ("Classer l'article", "Classify the article"),
     "clear": ("Effacer", "Clear"),
-    "examples": ("Exemples", "Examples"),
     "nothing_yet": (
         "Donnez un titre, une description ou une photo : le rayon s'affiche ici.",
         "Give a title, a description or a photo: its department appears here.",
@@ -32,11 +31,11 @@ _WORDS: dict[str, tuple[str, str]] = {
     "review": ("à relire", "to be reviewed"),
     "accept_about": (
         "La confiance atteint le seuil mesuré pour {precision} de précision.",
-        "The confidence reaches what was measured to be right {precision} of the time.",
+        "Products scored this high were right {precision} of the time.",
     ),
     "review_about": (
         "La confiance est sous le seuil de {precision} de précision : un regard humain est utile.",
-        "The confidence is below what is right {precision} of the time: a human should look.",
+        "Products scored this low were right less than {precision} of the time: a human should look.",
     ),
     "evidence": ("Ce qui a compté", "What counted"),
     "text": ("texte", "text"),
@@ -45,6 +44,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "no_photo": ("sans photo", "no photo"),
     "signed": ("modèle", "model"),
     "photo_problem": ("La photo n'a pas pu être utilisée", "The photo could not be used"),
+    "photo_gone": (
+        "La photo n'est plus là : envoyez-la de nouveau.",
+        "The photo is no longer there: please send it again.",
+    ),
     "refused": ("Cet article ne peut pas être classé", "This article cannot be classified"),
     "right": ("C'est juste", "Right"),
     "wrong": ("Non, c'est…", "No, it is…"),
@@ -75,7 +78,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "lot_done": (
         "**{scored}** articles classés, dont **{accepted}** sans relecture ; **{rejected}** rejetés. "
         "{read} lignes lues.",
-        "**{scored}** products classified, **{accepted}** of them as they are; **{rejected}** rejected. "
+        "**{scored}** products classified, **{accepted}** of which need no review; **{rejected}** rejected. "
         "{read} rows read.",
     ),
     "lot_missing": ("Choisissez un fichier.", "Choose a file."),
@@ -96,13 +99,12 @@ _WORDS: dict[str, tuple[str, str]] = {
     "confusion": ("Confusions", "Confusions"),
     "card": ("La fiche du modèle (HTML)", "The model's card (HTML)"),
     "offline": ("hors ligne", "offline"),
-    "admin": ("Champion", "Champion"),
     "admin_about": (
-        "Promouvoir le modèle choisi passe par l'épreuve : il doit battre le champion sur le jeu de référence.",
+        "Un modèle n'est promu que s'il bat le champion sur le jeu de référence.",
         "Promoting the chosen model goes through the gate: it must beat the champion on the gold set.",
     ),
     "reason": ("Raison, pour l'historique", "Reason, for the history"),
-    "force": ("Promouvoir même si l'épreuve échoue", "Promote even what the gate holds"),
+    "force": ("Promouvoir même si l'épreuve échoue", "Promote even if the gate holds it back"),
     "promote": ("Promouvoir", "Promote"),
     "rollback": ("Revenir au champion précédent", "Roll back to the champion before"),
     "reason_missing": ("Donnez une raison : elle reste dans l'historique.", "Give a reason: the history keeps it."),
@@ -114,8 +116,8 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Pas encore de verdict : `python flows/monitor_flow.py run` compare la production au jeu de référence.",
         "No verdict yet: `python flows/monitor_flow.py run` compares production with the reference.",
     ),
-    "drift": ("Dérive, en parts de sa limite", "Drift, over its limit"),
-    "waiting": ("Retours en attente d'une décision", "Feedback that waits for a decision"),
+    "drift": ("Dérive, rapportée à son seuil", "Drift, relative to its limit"),
+    "waiting": ("Retours en attente d'une décision", "Feedback awaiting a decision"),
     "waiting_tab": ("Retours", "Feedback"),
     "waiting_about": (
         "Ce que les gens ont dit devient des données par `python flows/feedback_flow.py run`. Ce qui semble douteux "
@@ -123,13 +125,13 @@ _WORDS: dict[str, tuple[str, str]] = {
         "What people said becomes data by `python flows/feedback_flow.py run`. What looks doubtful waits here for an "
         "admin.",
     ),
-    "waiting_none": ("Rien n'attend.", "Nothing waits."),
+    "waiting_none": ("Rien n'attend.", "Nothing is waiting."),
     "waiting_choice": ("Numéros à trancher", "Numbers to decide on"),
     "settle_accept": ("Accepter", "Accept"),
     "settle_refuse": ("Refuser", "Refuse"),
     "settled": (
-        "{count} décisions notées ; le prochain passage de FeedbackFlow les applique.",
-        "{count} decisions noted; the next run of FeedbackFlow applies them.",
+        "Décisions notées : {count}. Le prochain passage de FeedbackFlow les applique.",
+        "Decisions noted: {count}. The next run of FeedbackFlow applies them.",
     ),
     "traffic": ("Prédictions par jour", "Predictions by day"),
     "accuracy": ("Exactitude selon les retours", "Accuracy by feedback"),
@@ -141,7 +143,6 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "now": ("en production", "in production"),
     "then": ("à l'entraînement", "in training"),
-    "language": ("Langue", "Language"),
     "tagline": (
         "Chaque article dans son rayon, par son texte et sa photo.",
         "Every article in its department, by its text and its photo.",
@@ -159,6 +160,11 @@ def preferred(header: str) -> Language:
     """Return the language of a browser's Accept-Language header."""
     first = header.split(",")[0].strip().lower()
     return "fr" if first.startswith("fr") else "en"
+
+
+def number(language: str, count: int) -> str:
+    """Return a count as the language writes it."""
+    return f"{count:,}".replace(",", "\u202f") if language == "fr" else f"{count:,}"
 
 
 class Translations:

@@ -40,8 +40,8 @@ class FeedbackFlow(FlowSpec):
     @step
     def start(self):
         """Read and inspect new feedback; pack what is accepted."""
-        from rayon.feedback_run import build_accepted, inspect_new, newest_manifest, open_feedback, read_new, tally
-        from rayon.preparing import load_config, stopping
+        from rayon.feedback_run import build_accepted, inspect_new, open_feedback, read_new, tally
+        from rayon.preparing import load_config, open_latest, stopping
         from rayon.registry import artifact_names, feedback_state, make_locator
 
         config = load_config(self.experiment, ROOT)
@@ -49,7 +49,7 @@ class FeedbackFlow(FlowSpec):
             store, state = open_feedback(config), feedback_state(config.name)
             entries = read_new(store, state)
             print(f"{len(entries):,} pieces of feedback to look at, {len(state.waiting):,} of them waited")
-            inspected = inspect_new(entries, store, state, newest_manifest(config), config)
+            inspected = inspect_new(entries, store, state, open_latest(config), config)
             shard = build_accepted(inspected, store, config)
         self.cursor, self.waiting, self.decisions = inspected.cursor, inspected.waiting, inspected.decisions
         self.tally = tally(inspected.decisions)
@@ -85,7 +85,7 @@ class FeedbackFlow(FlowSpec):
         )
         told = self.tally
         print(f"{told['accepted']:,} of {told['read']:,} accepted, {told['corrections']:,} of them corrections")
-        print(f"{len(self.waiting):,} wait for an admin: settle them in the app, under Monitoring")
+        print(f"{len(self.waiting):,} wait for an admin: settle them in the app, under Feedback")
         if self.request:
             print(f"retraining asked for: {self.request}")
         print(f"card  python flows/feedback_flow.py card view {current.run_id}/end --id feedback")

@@ -11,12 +11,14 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 from pathlib import Path
 
 from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+from metaflow import namespaced_event_name, trigger
 
 from rayon.experiment import read_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@trigger(event=namespaced_event_name("retraining"))  # rayon.events publishes it
 @project(name="rayon")
 class TrainFlow(FlowSpec):
     """Train a calibrated text + photo classifier on a dataset version.

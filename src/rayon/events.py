@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from metaflow import Run
+from metaflow import Run, namespaced_event_name  # type: ignore[attr-defined]
 from metaflow.integrations import ArgoEvent  # type: ignore[attr-defined]
 
 from rayon.champions import runs_tagged, started
@@ -41,7 +41,7 @@ def request_retraining(name: str, reason: str, evidence: Mapping[str, Any], curr
     and its artifact `request` tells why.
     """
     current.run.add_tag(retraining_tag(name))
-    event = ArgoEvent(f"mfns.{current.project_name}.{current.branch_name}.{EVENT}")
+    event = ArgoEvent(namespaced_event_name(EVENT)())
     payload = {"catalogue": name, "reason": reason, "evidence": json.dumps(evidence, default=str)[:_PAYLOAD_CHARS]}
     event.safe_publish(payload, ignore_errors=True)
 
@@ -63,8 +63,8 @@ def requests_since(name: str, moment: datetime | None) -> Iterator[Request]:
 
 
 def last_training(name: str) -> datetime | None:
-    """Return when the newest training of catalogue `name` that left a model began (UTC), None where there is none."""
-    return next((started(run) for run in runs_tagged("TrainFlow", model_tag(name))), None)
+    """Return when the newest finished training of catalogue `name` began (UTC), None where there is none."""
+    return next((started(run) for run in runs_tagged("TrainFlow", model_tag(name)) if run.successful), None)
 
 
 def enough_corrections(config: Config, tally: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from rayon.schema import Prediction
 
 STORE_VARIABLE = "RAYON_STORE"
 _LOCK = 7_241_966  # any number: PostgreSQL's advisory lock under which feedback is numbered
+_VALUES = 5000
 _GRACE = timedelta(hours=1)  # a photo is written before the row that names it
 
 
@@ -171,7 +172,8 @@ class Store:
     ) -> int:
         """Keep what a person said of a prediction and return its number.
 
-        `key` is the sender's name for this feedback: one that was sent before, by the same person, is not kept twice.
+        `key` is the sender's name for this feedback: one that was sent before, by the same person on the same
+        prediction, is not kept twice.
 
         Raises:
             UnknownPredictionError: there is no such prediction, or no longer.
@@ -187,7 +189,9 @@ class Store:
             "who": who,
             "comment": comment,
         }
-        before = select(FEEDBACK.c.number).where(FEEDBACK.c.who == who, FEEDBACK.c.key == values["key"])
+        before = select(FEEDBACK.c.number).where(
+            FEEDBACK.c.who == who, FEEDBACK.c.key == values["key"], FEEDBACK.c.prediction == prediction
+        )
         with _told("written to"):
             try:
                 with self._writing.begin() as connection:
@@ -216,7 +220,10 @@ class Store:
 
     def feedback_of(self, numbers: Collection[int]) -> list[Feedback]:
         """Return the pieces of feedback of those numbers that are still there, in order."""
-        return self._feedback(FEEDBACK.c.number.in_(list(numbers)), None) if numbers else []
+        found: list[Feedback] = []
+        for part in _parts(numbers):
+            found += self._feedback(FEEDBACK.c.number.in_(part), None)
+        return found
 
     def settle(self, feedback: int, accepted: bool, who: str) -> None:
         """Keep what an admin decided of a piece of feedback that waits; the last word counts.
@@ -230,13 +237,24 @@ class Store:
 
     def settled(self, numbers: Collection[int]) -> dict[int, bool]:
         """Return what was decided of pieces of feedback, by number; those nobody decided on are left out."""
+        found: dict[int, bool] = {}
+        with _told("read"), self._engine.connect() as connection:
+            for part in _parts(numbers):
+                query = select(SETTLED.c.feedback, SETTLED.c.accepted).where(SETTLED.c.feedback.in_(part))
+                rows = connection.execute(query.order_by(SETTLED.c.number))
+                found |= {int(number): bool(accepted) for number, accepted in rows}
+        return found
+
+    def said_since(self, moment: datetime) -> dict[str, int]:
+        """Return how many pieces of feedback each person gave since then."""
         query = (
-            select(SETTLED.c.feedback, SETTLED.c.accepted)
-            .where(SETTLED.c.feedback.in_(list(numbers)))
-            .order_by(SETTLED.c.number)
+            select(FEEDBACK.c.who, func.count())
+            .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
+            .where(PREDICTIONS.c.catalogue == self.catalogue, FEEDBACK.c.time >= _iso(moment))
+            .group_by(FEEDBACK.c.who)
         )
         with _told("read"), self._engine.connect() as connection:
-            return {int(number): bool(accepted) for number, accepted in connection.execute(query)}
+            return {str(who): int(count) for who, count in connection.execute(query)}
 
     def _feedback(self, chosen: ColumnElement[bool], limit: int | None) -> list[Feedback]:
         query = (
@@ -316,10 +334,12 @@ class Store:
         with _told("read"), self._engine.connect() as connection:
             return {str(category): int(number) for category, number in connection.execute(query)}
 
-    def labels(self, start: datetime, end: datetime) -> dict[str, str]:
-        """Return the last word of people on the predictions of a span of time: category by prediction."""
+    def labels(self, start: datetime, end: datetime, without: Collection[int] = ()) -> dict[str, str]:
+        """Return the last word of people on the predictions of a span of time: category by prediction; the pieces of
+        feedback `without`, by number, are left out.
+        """
         query = (
-            select(FEEDBACK.c.prediction, FEEDBACK.c.category)
+            select(FEEDBACK.c.number, FEEDBACK.c.prediction, FEEDBACK.c.category)
             .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
             .where(
                 PREDICTIONS.c.catalogue == self.catalogue,
@@ -329,7 +349,8 @@ class Store:
             .order_by(FEEDBACK.c.number)
         )
         with _told("read"), self._engine.connect() as connection:
-            return {str(prediction): str(category) for prediction, category in connection.execute(query)}
+            rows = connection.execute(query)
+            return {str(name): str(category) for number, name, category in rows if number not in without}
 
     def photo(self, name: str) -> bytes | None:
         """Return the JPEG of that name, None where it is gone."""
@@ -367,6 +388,8 @@ class Store:
         mine = select(PREDICTIONS.c.id).where(PREDICTIONS.c.catalogue == self.catalogue)
         commented = exists().where(FEEDBACK.c.prediction == PREDICTIONS.c.id)
         with _told("purged"), self._writing.begin() as connection:
+            if connection.dialect.name == "postgresql":  # no feedback on what is being deleted
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             feedback = connection.execute(
                 delete(FEEDBACK).where(FEEDBACK.c.time < old_feedback, FEEDBACK.c.prediction.in_(mine))
             ).rowcount
@@ -416,7 +439,17 @@ def open_store(config: Config) -> Store:
     if not url:
         folder.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{folder / 'store.sqlite'}"
-    return Store(url, config.app.photos or str(folder / "photos"), config.name)
+        photos = folder / "photos"
+    else:  # photos belong to the database that names them: another one would delete them as nobody's
+        photos = folder / f"photos-{sha256(url.encode()).hexdigest()[:8]}"
+    return Store(url, config.app.photos or str(photos), config.name)
+
+
+def _parts(numbers: Collection[int]) -> Iterator[list[int]]:
+    """Databases bound the values of a statement."""
+    every = list(numbers)
+    for start in range(0, len(every), _VALUES):
+        yield every[start : start + _VALUES]
 
 
 def new_id() -> str:

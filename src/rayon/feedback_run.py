@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from rayon.champions import RegistryError
 from rayon.config import Config
 from rayon.data.building import BuiltShard, pack_shard
+from rayon.data.dataset import Dataset
 from rayon.data.images import PhotoError, shrink_photo
-from rayon.data.shards import FEEDBACK, Manifest, content_hash, read_table
-from rayon.data.splits import assign_splits, group_hash
+from rayon.data.shards import FEEDBACK, content_hash, input_key, read_table
+from rayon.data.splits import group_hash
 from rayon.data.text import product_text
 from rayon.feedback import Feedback, Store, StoreError, open_store
-from rayon.inspection import ACCEPT, COLUMNS, REVIEW, inspect
+from rayon.inspection import ACCEPT, COLUMNS, REVIEW, inspect, principal
 from rayon.preparing import RayonError
-from rayon.registry import FeedbackState, any_dataset, read_keys
+from rayon.registry import FeedbackState, read_keys
 
 _PAGE = 5000
+_DAY = timedelta(days=1)
 
 
 class Inspected(NamedTuple):
@@ -51,18 +52,6 @@ def open_feedback(config: Config) -> Store:
         raise RayonError(str(error)) from None
 
 
-def newest_manifest(config: Config) -> Manifest:
-    """Return the manifest of the newest dataset version, which feedback is inspected against.
-
-    Raises:
-        RegistryError: there is none.
-    """
-    version = any_dataset(config.name)
-    if version is None:
-        raise RegistryError(f"there is no dataset version of '{config.name}': `python flows/preprocess_flow.py run`.")
-    return version.manifest
-
-
 def sample_accepted(
     config: Config, decisions: pd.DataFrame, count: int = 12
 ) -> list[tuple[str, str, str, bytes | None]]:
@@ -83,13 +72,22 @@ def read_new(store: Store, state: FeedbackState) -> list[Feedback]:
 
 
 def inspect_new(
-    entries: Sequence[Feedback], store: Store, state: FeedbackState, manifest: Manifest, config: Config
+    entries: Sequence[Feedback], store: Store, state: FeedbackState, dataset: Dataset, config: Config
 ) -> Inspected:
     """Inspect feedback against the newest dataset version."""
     ordered = sorted(entries, key=lambda entry: entry.number)
+    gold, photos = _gold(dataset)
     frame = _frame(ordered)
+    # of a product without any text the photo alone tells whether the gold set holds it
+    alone = [not (one.designation or one.description) and _photo_key(one, store) in photos for one in ordered]
+    frame.loc[alone, "group"] = next(iter(gold), 0)
     settled = store.settled([entry.number for entry in ordered])
-    decisions = inspect(frame, manifest.categories, gold_groups(manifest, config), settled, config.feedback)
+    recent: dict[str, int] = {}
+    for who, count in store.said_since(datetime.now(UTC) - _DAY).items():
+        recent[principal(who)] = recent.get(principal(who), 0) + count
+    decisions = inspect(
+        frame, dataset.categories, gold, settled, config.feedback, recent, _accepted_before(frame, state)
+    )
     waiting = decisions[decisions["verdict"] == REVIEW]
     told: list[list[Any]] = waiting[["number", "reason", "detail"]].to_numpy().tolist()
     return Inspected(
@@ -100,15 +98,21 @@ def inspect_new(
     )
 
 
-def gold_groups(manifest: Manifest, config: Config) -> set[int]:
-    """Return the title groups of the gold set's products that come from the catalogue."""
-    found: set[int] = set()
-    for ref in manifest.shards:
-        if ref.origin != FEEDBACK:
-            groups = read_table(read_keys(ref))["group"].to_numpy()
-            gold = np.asarray(assign_splits(groups, config.split) == "test")
-            gold[list(ref.removed)] = False
-            found.update(groups[gold].tolist())
+def _gold(dataset: Dataset) -> tuple[set[int], set[bytes]]:
+    """Return the title groups and the photos' keys of the gold products that come from the catalogue."""
+    frame = dataset.frame[(dataset.frame["split"] == "test") & (dataset.frame["source"] != FEEDBACK)]
+    return set(frame["group"].tolist()), set(frame["image_key"]) - {b""}
+
+
+def _accepted_before(frame: pd.DataFrame, state: FeedbackState) -> dict[bytes, str]:
+    """Return the category that earlier runs accepted for products that are spoken of again."""
+    keys = {_row_key(key): key for key in frame["product_key"]}
+    found: dict[bytes, str] = {}
+    for ref in state.shards:
+        rows = read_table(read_keys(ref))
+        for row_key, category in zip(rows["row_key"].to_pylist(), rows["category"].to_pylist(), strict=True):
+            if row_key in keys:
+                found[keys[row_key]] = category
     return found
 
 
@@ -122,7 +126,9 @@ def build_accepted(inspected: Inspected, store: Store, config: Config) -> BuiltS
     chosen = [entry for entry in inspected.entries if entry.number in accepted]
     if not chosen:
         return None
-    return pack_shard([_row(entry) for entry in chosen], [_photo(store.photo(entry.photo), config) for entry in chosen])
+    photos = [_photo(entry, store.photo(entry.photo), config) for entry in chosen]
+    shard = pack_shard([_row(entry) for entry in chosen], photos)
+    return shard if shard.ref.rows else None
 
 
 def tally(decisions: pd.DataFrame) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def _frame(entries: Sequence[Feedback]) -> pd.DataFrame:
     groups = group_hash(
         [entry.designation for entry in entries],
         [entry.description for entry in entries],
-        [entry.product_id for entry in entries],
+        [_name(entry) for entry in entries],
     )
     rows = [
         (
@@ -177,21 +183,33 @@ def _row(entry: Feedback) -> dict[str, Any]:
         for name in ("number", "time", "who", "comment", "prediction", "predicted", "confidence", "model_version")
     }
     return {
-        "product_id": entry.product_id or f"feedback-{entry.number}",
+        "product_id": _name(entry),
         "designation": entry.designation,
         "description": entry.description,
         "category": entry.category,
         "image": entry.photo,
-        "row_key": content_hash(FEEDBACK.encode(), _product_key(entry)),
+        "row_key": _row_key(_product_key(entry)),
         "source": FEEDBACK,
         "row": entry.number,
         "record": json.dumps(record, ensure_ascii=False),
     }
 
 
-def _photo(photo: bytes | None, config: Config) -> bytes | PhotoError | None:
+def _row_key(product_key: bytes) -> bytes:
+    return content_hash(FEEDBACK.encode(), product_key)
+
+
+def _photo_key(entry: Feedback, store: Store) -> bytes:
+    return input_key(store.photo(entry.photo) or b"")
+
+
+def _name(entry: Feedback) -> str:
+    return entry.product_id or f"feedback-{entry.number}"
+
+
+def _photo(entry: Feedback, photo: bytes | None, config: Config) -> bytes | PhotoError | None:
     if photo is None:
-        return None
+        return PhotoError("photo_missing", "the store has it no longer") if entry.photo else None
     try:
         return shrink_photo(photo, config.preprocess)
     except PhotoError as error:

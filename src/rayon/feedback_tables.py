@@ -33,7 +33,7 @@ PREDICTIONS = Table(
     Column("id", String(32), primary_key=True),
     Column("catalogue", String(64), nullable=False),
     Column("time", String(27), nullable=False),
-    Column("source", String(64), nullable=False),
+    Column("source", String, nullable=False),
     Column("product_id", String, nullable=False),
     Column("designation", String, nullable=False),
     Column("description", String, nullable=False),
@@ -57,9 +57,9 @@ FEEDBACK = Table(
     Column("time", String(27), nullable=False),
     Column("category", String, nullable=False),
     Column("right", Boolean, nullable=False),
-    Column("who", String(100), nullable=False),
+    Column("who", String, nullable=False),
     Column("comment", String, nullable=False),
-    UniqueConstraint("who", "key"),
+    UniqueConstraint("who", "key", "prediction"),
     sqlite_autoincrement=True,  # a number is never given twice, not even after its row was deleted
 )
 
@@ -69,7 +69,7 @@ SETTLED = Table(
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("feedback", Integer, nullable=False, index=True),
     Column("accepted", Boolean, nullable=False),
-    Column("who", String(100), nullable=False),
+    Column("who", String, nullable=False),
     Column("time", String(27), nullable=False),
     sqlite_autoincrement=True,
 )

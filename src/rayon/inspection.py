@@ -43,6 +43,8 @@ def inspect(
     gold_groups: Collection[int],
     settled: Mapping[int, bool],
     rules: FeedbackRules,
+    recent: Mapping[str, int] | None = None,
+    earlier: Mapping[bytes, str] | None = None,
 ) -> pd.DataFrame:
     """Return each piece of feedback with a `verdict` (accept, review or refuse), a `reason` and a `detail` in words.
 
@@ -52,9 +54,12 @@ def inspect(
         gold_groups: title groups of gold products: they must never be learnt from.
         settled: by number, what an admin decided; nothing overrules it but the gold set.
         rules: the limits.
+        recent: how much each principal said in the last day.
+        earlier: the category that was accepted before, by product.
     """
     verdicts: dict[int, tuple[str, str, str]] = {}
     rows = feedback.drop_duplicates("number", keep="last").sort_values("number")
+    rows = rows.assign(principal=[principal(who) for who in rows["who"]])
 
     def decide(chosen: pd.DataFrame, verdict: str, reason: str, detail: Any) -> None:
         for row in chosen.to_dict("records"):
@@ -81,14 +86,18 @@ def inspect(
     )
 
     left = undecided()
-    trusted = left["who"].isin(rules.trusted)
-    said = left.groupby("who")["number"].transform("size")
+    trusted = left["principal"].isin(rules.trusted)
+    today = left["principal"].map(dict(recent or {})).fillna(0).astype("int64")
+    said = left.groupby("principal")["number"].transform("size").clip(lower=today)
     flood = left[(said > rules.per_person) & ~trusted]
-    decide(
-        flood, REVIEW, "flood", lambda row: f"{row['who'] or 'nobody'} said more than {rules.per_person} things at once"
-    )
+    decide(flood, REVIEW, "flood", lambda row: f"{row['principal']} said more than {rules.per_person} things in a day")
 
     _contradictions(undecided(), rules, decide)
+    left = undecided()
+    before = left["product_key"].map(dict(earlier or {}))
+    people = left.groupby(["product_key", "category"])["principal"].transform("nunique")
+    lone = left[before.notna() & (before != left["category"]) & (people < 2)]
+    decide(lone, REVIEW, "contradiction", "another category was accepted before, and one alone says otherwise now")
     left = undecided()
     decide(_unlikely(left, rules), REVIEW, "unlikely", _against)
     _unknown(undecided(), categories, rules, decide)
@@ -99,10 +108,15 @@ def inspect(
     ).reset_index(drop=True)
 
 
+def principal(who: str) -> str:
+    """Return whose word it is: a program that passes on what its users say, 'shop/anna', answers for all of them."""
+    return who.partition("/")[0]
+
+
 def _contradictions(left: pd.DataFrame, rules: FeedbackRules, decide: Any) -> None:
     """People who disagree about one product: a clear majority is believed, else an admin is asked."""
     for _, said in left.groupby("product_key", sort=False):
-        counts = said["category"].value_counts()
+        counts = said.drop_duplicates(["principal", "category"])["category"].value_counts()
         if len(counts) < 2:
             continue
         share = counts.iloc[0] / counts.sum()
@@ -117,9 +131,9 @@ def _contradictions(left: pd.DataFrame, rules: FeedbackRules, decide: Any) -> No
 def _unlikely(left: pd.DataFrame, rules: FeedbackRules) -> pd.DataFrame:
     """Corrections next to impossible to a model as sure as when it is right; unless people agree."""
     against = (left["category"] != left["predicted"]) & left["sure"] & (left["given_probability"] < rules.unlikely)
-    supported = left.groupby(["product_key", "category"])["who"].transform("nunique") >= 2
+    supported = left.groupby(["product_key", "category"])["principal"].transform("nunique") >= 2
     pattern = left.groupby(["predicted", "category"]).agg(
-        people=("who", "nunique"), products=("product_key", "nunique")
+        people=("principal", "nunique"), products=("product_key", "nunique")
     )
     believed = set(
         pattern.index[(pattern["people"] >= rules.pattern_people) & (pattern["products"] >= rules.pattern_products)]
@@ -141,7 +155,7 @@ def _unknown(left: pd.DataFrame, categories: Collection[str], rules: FeedbackRul
     """Categories that the dataset does not know: new once enough people say so of enough products."""
     known = sorted(categories)
     for category, said in left[~left["category"].isin(known)].groupby("category", sort=False):
-        products, people = said["product_key"].nunique(), said["who"].nunique()
+        products, people = said["product_key"].nunique(), said["principal"].nunique()
         if products >= rules.new_category_products and people >= rules.new_category_people:
             continue
         near = difflib.get_close_matches(str(category), known, n=1, cutoff=_NEAR)

@@ -14,11 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metaflow import Run, namespace
+
 from rayon.champions import runs_tagged, started
 from rayon.config import Config, Retraining
 from rayon.events import Request, last_training, requests_since
 from rayon.feedback import Store
 from rayon.feedback_run import open_feedback
+from rayon.monitor_run import monitor_tag
 from rayon.preparing import RayonError
 from rayon.registry import any_dataset, dataset_of, feedback_state, latest_dataset, model_tag, scores_tag
 
@@ -102,7 +105,8 @@ def run_pass(config: Config, experiment: Path, flows: Path, window: str, tell: T
 
 def next_decision(config: Config, now: datetime | None = None) -> Decision:
     """Return whether a training should start now, from what finished runs say."""
-    runs = list(runs_tagged("TrainFlow", model_tag(config.name)))
+    # one that was killed on the way has judged nothing: it is as if it had not been
+    runs = [run for run in runs_tagged("TrainFlow", model_tag(config.name)) if run.successful]
     trainings = [started(run) for run in runs]
     requests = list(requests_since(config.name, trainings[0] if trainings else None))
     newest = latest_dataset(config.name)
@@ -132,12 +136,14 @@ def stale_dataset(config: Config) -> bool:
         changed = os.stat(config.catalog.products).st_mtime
     except OSError:
         return False
-    return changed > datetime.fromisoformat(version.manifest.created).timestamp()
+    namespace(None)
+    return changed > started(Run(version.run)).timestamp()
 
 
 def has_traffic(store: Store, config: Config) -> bool:
     """Say whether anything was predicted since the last look at production."""
-    looked = next((started(run) for run in runs_tagged("MonitorFlow", f"monitor:{config.name}")), None)
+    runs = runs_tagged("MonitorFlow", monitor_tag(config.name))
+    looked = next((started(run) for run in runs if run.successful), None)
     if looked is None:
         return True
     scored = next((started(run) for run in runs_tagged("ScoreFlow", scores_tag(config.name))), None)

@@ -114,7 +114,7 @@ def latest(name: str) -> dict[str, Any] | None:
 
 def _points(name: str) -> Iterator[dict[str, Any]]:
     for run in runs_tagged("MonitorFlow", monitor_tag(name)):
-        task = run["judge"].task
+        task = run["judge"].task if run.successful else None
         if task is not None and "point" in task:
             yield task["point"].data
 

@@ -22,7 +22,7 @@ from metaflow.exception import MetaflowNotFound
 from rayon.champions import RegistryError, run_path, runs_tagged, started
 from rayon.config import Config
 from rayon.feedback import open_store
-from rayon.registry import iter_predictions, scores_tag
+from rayon.registry import feedback_state, iter_predictions, scores_tag
 from rayon.requests import read_requests
 from rayon.window import HUMAN, WindowError
 
@@ -168,7 +168,8 @@ def _read_app(source: str, config: Config) -> pa.Table:
     start, _, end = source.removeprefix(_APP).partition("/")
     store = open_store(config)
     try:
-        return read_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end))
+        doubtful = feedback_state(config.name).waiting  # one person's flood is no loss of accuracy
+        return read_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end), doubtful)
     finally:
         store.close()
 

@@ -116,7 +116,10 @@ def promote_by_hand(run: str, config: Config, force: bool, reason: str, who: str
         RayonError: it cannot be run here.
     """
     model = find_model(run, config.name)
-    verdict, before = judge_candidate(model, open_latest(config), config)
+    try:
+        verdict, before = judge_candidate(model, open_latest(config), config)
+    except (BundleError, EncoderError, PredictorError) as error:
+        raise RayonError(f"the model {model.version} cannot be run here: {error}") from None
     event = decide(verdict, "force" if force else "auto", config.name, model.version, reason, who)
     return ByHand(verdict, before, event, announce(event, model.bundle, config) if event else "")
 

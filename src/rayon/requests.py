@@ -6,6 +6,7 @@ Knows the store and the columns of predictions; no Metaflow, no model.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -39,15 +40,15 @@ def observations(predictor: Predictor, prepared: Prepared, answers: Answers) -> 
     ]
 
 
-def read_requests(store: Store, start: datetime, end: datetime) -> pa.Table:
+def read_requests(store: Store, start: datetime, end: datetime, without: Collection[int] = ()) -> pa.Table:
     """Return what the app predicted in a span of time, with the columns of `PREDICTIONS_SCHEMA` that it knows and what
-    people said of it (the last word), '' where nobody did.
+    people said of it (the last word), '' where nobody did; the pieces of feedback `without`, by number, do not count.
     """
     schema = pa.schema(
         [field for field in PREDICTIONS_SCHEMA if field.name not in ("text_key", "image_key", "source", "row")]
         + [pa.field(HUMAN, pa.string())]
     )
-    said = store.labels(start, end)
+    said = store.labels(start, end, without)
     tables = [
         pa.Table.from_pylist([_row(row, said.get(row["id"], "")) for row in rows], schema)
         for rows in store.predictions_between(start, end)

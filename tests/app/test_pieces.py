@@ -35,7 +35,7 @@ def test_both_languages_say_everything():
         assert sorted(part.split("}")[0] for part in french.split("{")[1:]) == sorted(
             part.split("}")[0] for part in english.split("{")[1:]
         ), key
-    assert say("fr", "settled", count=3).startswith("3 décisions") and say("xx", "go") == say("en", "go")
+    assert say("fr", "settled", count=3).startswith("Décisions notées : 3.") and say("xx", "go") == say("en", "go")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from postgres import postgres_url
 
-from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id
+from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id, open_store
 from rayon.schema import Prediction
 
 SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 0.3, "accept", "TrainFlow/1")
@@ -180,6 +180,30 @@ def test_what_was_acknowledged_survives_kill_9_of_several_writers(store, url, tm
     assert numbers == sorted(set(numbers))
     assert len(read) > 20 and numbers[: len(read)] == read  # the cursor missed nothing
     reopened.close()
+
+
+def test_another_database_does_not_delete_the_photos_of_the_first(app_settings, tmp_path, monkeypatch):
+    config = dataclasses.replace(app_settings(), cache=str(tmp_path / "cache"))
+    monkeypatch.delenv("RAYON_STORE", raising=False)
+    first = open_store(config)
+    number = first.add_feedback(log(first, b"photo"), "jouets", "anna")
+    monkeypatch.setenv("RAYON_STORE", f"sqlite:///{tmp_path}/other.sqlite")
+    other = open_store(config)
+    other.purge(config, datetime.now(UTC) + timedelta(days=1))
+    assert first.photo(first.feedback_after(number - 1)[0].photo) == b"photo"
+    first.close()
+    other.close()
+
+
+def test_many_numbers_are_asked_for_in_parts(store):
+    one = log(store)
+    number = store.add_feedback(one, "jouets", "anna")
+    store.settle(number, True, "admin")
+    numbers = range(number, number + 40_000)
+    assert [entry.number for entry in store.feedback_of(numbers)] == [number] and store.settled(numbers) == {
+        number: True
+    }
+    assert store.said_since(datetime.now(UTC) - timedelta(hours=1)) == {"anna": 1}
 
 
 def test_a_store_that_cannot_be_opened_is_a_sentence_without_secrets(tmp_path):

@@ -114,3 +114,29 @@ def test_an_admin_has_the_last_word(said):
 
 def test_nothing_is_no_trouble():
     assert run([]).empty
+
+
+def test_a_program_answers_for_all_the_people_it_names(said):
+    unlikely = {"confidence": 0.99, "sure": True, "given": 0.0}
+    rows = [said("vases", f"shop/u{n % 3}", product=n // 3, **unlikely) for n in range(30)]
+    assert (run(rows)["verdict"] != "accept").all()
+    many = [said("vases", f"shop/u{n}") for n in range(11)]
+    assert set(run(many, per_person=10)["reason"]) == {"flood"}
+    assert (run(many, per_person=10, trusted=("shop",))["verdict"] == "accept").all()
+
+
+def test_a_flood_in_many_small_waves_is_a_flood(said):
+    frame = pd.DataFrame([said(who="mallory") for _ in range(5)], columns=list(COLUMNS))
+    rules = FeedbackRules(per_person=10)
+    assert (inspect(frame, KNOWN, set(), {}, rules, {"mallory": 10})["verdict"] == "accept").all()
+    assert set(inspect(frame, KNOWN, set(), {}, rules, {"mallory": 11})["reason"]) == {"flood"}
+
+
+def test_one_alone_does_not_overrule_what_was_accepted_before(said):
+    rows = [said("vases", "dave", product=1), said("jouets", "anna", product=2)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    earlier = {key: "jouets" for key in frame["product_key"]}
+    done = inspect(frame, KNOWN, set(), {}, FeedbackRules(), None, earlier)
+    assert done["verdict"].tolist() == ["review", "accept"] and done["reason"][0] == "contradiction"
+    both = pd.concat([frame, pd.DataFrame([said("vases", "ben", product=1)], columns=list(COLUMNS))])
+    assert (inspect(both, KNOWN, set(), {}, FeedbackRules(), None, earlier)["verdict"] == "accept").all()

@@ -7,6 +7,7 @@ never decodes a photo whose bytes or header already say that it is too large.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import os
 import stat
@@ -258,7 +259,7 @@ def _check_host(address: str, hosts: Collection[str] | None) -> None:
         host = ""
     if host not in hosts:
         known = ", ".join(sorted(hosts)) or "none"
-        raise PhotoError("photo_url_not_allowed", f"photos are not fetched from '{host}'; allowed hosts: {known}")
+        raise PhotoError("photo_url_not_allowed", f"photos are not fetched from that host; allowed hosts: {known}")
 
 
 def _download(address: str, max_megabytes: float, hosts: Collection[str] | None = None) -> bytes:
@@ -287,7 +288,7 @@ def _download(address: str, max_megabytes: float, hosts: Collection[str] | None 
             failure = f"it answered {error.code} {error.reason}"
         except PhotoError:
             raise
-        except (OSError, ValueError, urllib.error.URLError) as error:
+        except (OSError, ValueError, urllib.error.URLError, http.client.HTTPException) as error:
             failure = str(error)
     raise PhotoError("photo_unreachable", f"{address} could not be fetched in {_URL_TRIES} tries: {failure}")
 

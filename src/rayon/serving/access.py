@@ -16,7 +16,9 @@ from typing import NamedTuple
 
 USERS, ADMINS, KEYS = "RAYON_APP_USERS", "RAYON_APP_ADMINS", "RAYON_API_KEYS"
 EVERYONE = "api"
-_MIN_SECRET = 8
+RESERVED = (EVERYONE, "app", "replay")
+"""Names that stand for whoever has none."""
+_MIN_SECRET, _MAX_NAME = 8, 64
 
 
 class AccessError(ValueError):
@@ -27,7 +29,7 @@ class Access(NamedTuple):
     """Users and keys by name, as SHA-256 digests of their secrets, and the names of the admins.
 
     `local` says that the server listens on this machine alone: where there are no users then, whoever is there is an
-    admin.
+    admin. (Behind a proxy that lets others in, name users.)
     """
 
     users: Mapping[str, bytes]
@@ -80,6 +82,8 @@ def _pairs(environment: Mapping[str, str], variable: str) -> dict[str, bytes]:
                 f"{variable}: entry {place} is not 'name:secret' with a secret of {_MIN_SECRET} characters or more "
                 "(entries are separated by commas)."
             )
+        if name in RESERVED or "/" in name or len(name) > _MAX_NAME:
+            raise AccessError(f"{variable}: entry {place}: choose a name of up to {_MAX_NAME} characters without '/'.")
         if name in found:
             raise AccessError(f"{variable}: '{name}' is there twice.")
         found[name] = sha256(secret.encode()).digest()

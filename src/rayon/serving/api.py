@@ -1,11 +1,12 @@
 """The JSON API: predictions, feedback, the model, health, metrics, documentation.
 
-Knows HTTP; what is asked is done by the service. Every answer but a 2xx holds `detail`, which says what is wrong.
+Knows HTTP; what is asked is done by the service. A refusal holds `detail`, which says what is wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,7 +22,7 @@ from fastapi.staticfiles import StaticFiles
 
 import rayon
 from rayon.feedback import StoreError, UnknownPredictionError
-from rayon.serving.access import EVERYONE, Access
+from rayon.serving.access import Access
 from rayon.serving.batching import BusyError
 from rayon.serving.limits import Bounded, Logged
 from rayon.serving.metrics import CONTENT_TYPE
@@ -100,7 +101,7 @@ def make_api(service: Service, access: Access) -> FastAPI:
         summary="Say what a product's category really is",
     )
     async def feedback(sent: FeedbackIn, who: str = Depends(caller)) -> FeedbackOut:
-        name = sent.user if who == EVERYONE else "/".join(filter(None, [who, sent.user]))
+        name = "/".join(filter(None, [who, sent.user.replace("/", " ")]))  # the key answers for its users
         try:
             number = await service.add_feedback(sent.prediction_id, sent.category, name, sent.comment, sent.key)
         except ValueError as error:
@@ -170,8 +171,10 @@ def _add_docs(api: FastAPI) -> None:
 
 
 def _handle_errors(api: FastAPI) -> None:
-    def answer(status: int, words: Any, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse({"detail": words}, status, headers)
+    def answer(status: int, words: Any, headers: dict[str, str] | None = None) -> Response:
+        # ASCII: what was sent, and is told in the words, need not be text that can be encoded
+        content = json.dumps({"detail": words}, default=str)
+        return Response(content, status, headers, media_type="application/json")
 
     async def sentence(status: int, headers: dict[str, str] | None, _: Request, error: Exception) -> Response:
         return answer(status, str(error.args[0] if error.args else error), headers)

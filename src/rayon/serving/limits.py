@@ -11,6 +11,7 @@ import time
 import uuid
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rayon.serving.metrics import Metrics
@@ -18,8 +19,11 @@ from rayon.serving.metrics import Metrics
 log = logging.getLogger("rayon.serving.requests")
 
 
-class _TooLargeError(Exception):
-    pass
+class _TooLargeError(HTTPException):
+    """FastAPI, which reads bodies itself, answers this one as it is."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(413, words)
 
 
 class Bounded:
@@ -27,6 +31,7 @@ class Bounded:
 
     def __init__(self, app: ASGIApp, max_megabytes: float) -> None:
         self.app, self.limit = app, int(max_megabytes * 1_000_000)
+        self.words = f"the request has more than {max_megabytes:g} megabytes: send fewer products or smaller photos"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,7 +48,7 @@ class Bounded:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.limit:
-                raise _TooLargeError
+                raise _TooLargeError(self.words)
             return message
 
         async def noted(message: Message) -> None:
@@ -59,8 +64,7 @@ class Bounded:
             await self._refuse(send)
 
     async def _refuse(self, send: Send) -> None:
-        words = f"the request has more than {self.limit / 1e6:g} megabytes: send fewer products or smaller photos"
-        body = json.dumps({"detail": words}).encode()
+        body = json.dumps({"detail": self.words}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": body})

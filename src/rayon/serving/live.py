@@ -117,4 +117,8 @@ class LiveModel:
 
 
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Mistakes that were foreseen say what to do; of others the log alone tells more, it may hold paths."""
+    if isinstance(error, (ValueError, LookupError)) and not isinstance(error, (KeyError, IndexError, UnicodeError)):
+        return " ".join(str(error).split())
+    log.error("looking for a model failed", exc_info=error)
+    return type(error).__name__

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import gzip
+import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -27,6 +28,16 @@ from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
 
 _SHARD_ROWS = 64  # between two of them others get their turn, and progress is told
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    UnicodeError,
+    RuntimeError,
+    NotImplementedError,
+    OSError,
+    EOFError,
+)
 _SNIFFED_BYTES = 64 * 1024
 _DELIMITERS = (",", ";", "\t", "|")
 _ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
@@ -105,10 +116,13 @@ def score_lot(
     )
     rejected = [one.rejects for one in done]
     summary, rejects = conclude(jobs, refused, [one.summary for one in done], rejected, predictor.version, outputs)
-    files, shown = _write(folder, [one.data for one in done], join_rejects([rejects]))
+    told = join_rejects([rejects])
+    # paths are the server's affair
+    told["detail"] = told["detail"].str.replace(f"{images.resolve()}/", "", regex=False)
+    files, shown = _write(folder, [one.data for one in done], told)
     return Lot(
         shown,
-        rejects.head(_SHOWN)[["row", "product_id", "reason", "detail"]],
+        told.head(_SHOWN)[["row", "product_id", "reason", "detail"]],
         files,
         summary["read"],
         summary["products"],
@@ -190,8 +204,9 @@ def _extract(archive: Path, folder: Path, config: Config) -> None:
                         if target.tell() + len(piece) > each:
                             break  # too large for a photo: it is refused by name when its product is read
                         target.write(piece)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
-        raise LotError(f"{archive.name}: this is no ZIP archive that can be read ({error}). Pack it anew.") from None
+    except _DAMAGE as error:
+        words = str(error).replace(str(folder), "")
+        raise LotError(f"{archive.name}: this is no ZIP archive that can be read ({words}). Pack it anew.") from None
 
 
 def _pieces(source: IO[bytes]) -> Iterator[bytes]:

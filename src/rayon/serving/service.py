@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 from rayon.config import Config
@@ -38,10 +38,13 @@ class NoModelError(RuntimeError):
 
 
 class Asked(NamedTuple):
-    """A product to judge and who asks: 'app', 'api', or a key's name."""
+    """A product that is prepared to be judged, or cannot be; who asks ('app', 'api', or a key's name); the model that
+    prepared it, which judges it.
+    """
 
-    product: Product
+    prepared: Ready | Refusal
     source: str
+    model: Loaded
 
 
 class Told(NamedTuple):
@@ -89,9 +92,12 @@ class Service:
             NoModelError: there is no model yet.
             BusyError: too much waits already; trying again later helps.
         """
-        if self.live.current is None:
+        model = self.live.current
+        if model is None:
             raise NoModelError(self.live.problem)
-        future = self._batches.submit([Asked(product, source) for product in products])
+        # photos are shrunk while the model is busy with others, and wait as the small ones they have become
+        prepared = await asyncio.to_thread(model.predictor.prepare, products)
+        future = self._batches.submit([Asked(one, source, model) for one in prepared])
         return await asyncio.wrap_future(future)
 
     async def add_feedback(self, prediction: str, category: str, who: str, comment: str = "", key: str = "") -> int:
@@ -117,22 +123,25 @@ class Service:
         return told.model.gallery.nearest(told.model.predictor.features_of(told.ready), count)
 
     def _judge(self, asked: list[Asked]) -> list[Told]:
-        model = self.live.current
-        if model is None:
-            raise NoModelError(self.live.problem)
+        told: list[Told] = []
+        for _, group in groupby(asked, key=lambda each: id(each.model)):  # two where it was swapped meanwhile
+            told += self._judge_by(list(group))
+        return told
+
+    def _judge_by(self, asked: list[Asked]) -> list[Told]:
+        model = asked[0].model
         predictor = model.predictor
-        prepared = predictor.prepare([each.product for each in asked])
-        ready = [product for product in prepared if isinstance(product, Ready)]
+        ready = [each.prepared for each in asked if isinstance(each.prepared, Ready)]
         columns = together(ready)
         answers = predictor.judge(columns)
         predictions = iter(predictor.tell(ready, answers))
         told = [
-            Told(new_id(), next(predictions), product, model)
-            if isinstance(product, Ready)
-            else Told("", product, None, model)
-            for product in prepared
+            Told(new_id(), next(predictions), each.prepared, model)
+            if isinstance(each.prepared, Ready)
+            else Told("", each.prepared, None, model)
+            for each in asked
         ]
-        self.metrics.count(told_said.said for told_said in told)
+        self.metrics.count(one.said for one in told)
         return self._keep(told, asked, observations(predictor, columns, answers))
 
     def _keep(self, told: list[Told], asked: Sequence[Asked], observed: Sequence[bytes]) -> list[Told]:
@@ -162,7 +171,3 @@ class Service:
                 log.error("the store was not purged: %s", error)
             if self._stop.wait(_PURGE_SECONDS):
                 return
-
-    def uptime(self) -> timedelta:
-        """Return how long the present model has served."""
-        return datetime.now(UTC) - self.live.current.since if self.live.current else timedelta()

@@ -137,7 +137,7 @@ def test_feedback_is_kept_with_what_it_is_about(make_client, photo):
     first, again = client.post(FEEDBACK, json=sent), client.post(FEEDBACK, json=sent)
     assert first.status_code == 201 and first.json() == again.json()
     (kept,) = client.service.store.feedback_after(0)
-    assert (kept.category, kept.predicted, kept.right, kept.who) == ("chaises", one["category"], False, "anna")
+    assert (kept.category, kept.predicted, kept.right, kept.who) == ("chaises", one["category"], False, "api/anna")
     assert kept.designation == "Lampe chevet" and kept.product_id == "9" and kept.comment == "non"
     assert kept.model_version == "TrainFlow/7" and kept.source == "api"
     assert kept.top_k[0] == (one["category"], pytest.approx(one["confidence"]))
@@ -224,3 +224,41 @@ def test_logs_hold_no_text_and_no_secret(make_client, caplog):
     facts = str(record.__dict__)
     assert record.status == 200 and record.route == PREDICT and record.ms > 0
     assert "confidentiel" not in facts and "0123456789" not in facts
+
+
+def test_one_program_answers_for_all_its_users(make_client):
+    client = make_client(environment={"RAYON_API_KEYS": "shop:0123456789"})
+    headers = {"x-api-key": "0123456789"}
+    for user in ("u1", "u2/../anna"):
+        told = client.post(PREDICT, json={"designation": "lampe"}, headers=headers).json()["predictions"][0]
+        sent = {"prediction_id": told["prediction_id"], "category": "vases", "user": user}
+        assert client.post(FEEDBACK, json=sent, headers=headers).status_code == 201
+    assert [entry.who for entry in client.service.store.feedback_after(0)] == ["shop/u1", "shop/u2 .. anna"]
+
+
+def test_a_key_is_of_one_prediction(make_client):
+    client = make_client()
+    numbers = []
+    for _ in range(2):
+        told = client.post(PREDICT, json={"designation": "lampe"}).json()["predictions"][0]
+        sent = {"prediction_id": told["prediction_id"], "category": "vases", "key": "1"}
+        numbers.append(client.post(FEEDBACK, json=sent).json()["number"])
+    assert len(set(numbers)) == 2
+
+
+@pytest.mark.parametrize("address", ["http://\ud800/", "http://host/a b.jpg", "http://127.0.0.1:abc/x", "http://[::1"])
+def test_addresses_that_are_none_are_the_callers_mistake(make_client, address):
+    client = make_client(url_hosts=("host", "127.0.0.1"))
+    answer = client.post(
+        PREDICT, content=json.dumps({"image_url": address}), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 422 and answer.json()["detail"]
+
+
+def test_a_streamed_body_that_is_too_large_is_413_for_feedback_too(make_client):
+    client = make_client(max_upload_megabytes=0.01)
+    body = json.dumps({"prediction_id": "x", "category": "y", "comment": "z" * 20_000}).encode()
+    answer = client.post(
+        FEEDBACK, content=iter([body[:9000], body[9000:]]), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 413
