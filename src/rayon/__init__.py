@@ -1,7 +1,7 @@
 """rayon: puts every article of a catalogue, known by its text and its photo, into its department.
 
 Importing the package imports nothing heavy: torch, pandas and Metaflow are imported by the modules that use them. It
-sets a few defaults in the environment, which those libraries read once, when they are imported; a value that is
+sets three defaults in the environment, which those libraries read once, when they are imported; a value that is
 already there is left alone.
 """
 
@@ -13,9 +13,6 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # As many tasks at a time as there are cores: sixteen, Metaflow's default, would share a laptop's memory.
 os.environ.setdefault("METAFLOW_RUN_MAX_WORKERS", str(min(16, os.cpu_count() or 1)))
-# Where runs are kept elsewhere, their cards are written below the working directory and looked for beside the runs.
-if root := os.environ.get("METAFLOW_DATASTORE_SYSROOT_LOCAL"):
-    os.environ.setdefault("METAFLOW_CARD_LOCALROOT", os.path.join(root, ".metaflow", "mf.cards"))
 # Metaflow stops where no variable names a user other than root, as in most containers.
 if all(os.environ.get(name, "root") in ("", "root") for name in ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")):
     os.environ["METAFLOW_USER"] = "rayon"
