@@ -161,7 +161,7 @@ def test_an_admin_promotes_while_eight_clients_call(open_page, app):
     page.locator("#model-choice input").click()
     page.get_by_role("option", name=app.second).click()
     expect(page.locator(".vega-embed, [data-testid=altair]").first).to_be_visible(timeout=20_000)
-    expect(page.get_by_role("button", name="The model's card")).to_be_visible()
+    expect(page.get_by_text("The model's card")).to_be_visible()
     shoot(page, "5-models")
     answers: list[tuple[float, int, str]] = []
     stop = threading.Event()

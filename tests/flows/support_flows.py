@@ -29,6 +29,10 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        # cards are written below the working directory and looked for beside the runs: here both are one
+        runs = Path(os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"]) / ".metaflow"
+        runs.mkdir(parents=True, exist_ok=True)
+        (folder / ".metaflow").symlink_to(runs)
         self.settings: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "debug.yaml").read_text())
         self.change(
             catalog={"products": str(folder / "raw" / "products.csv"), "images": str(folder / "raw" / "images")},

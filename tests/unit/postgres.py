@@ -8,12 +8,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
 
-def postgres_url(folder: Path) -> Iterator[str]:
-    """Start a server whose data is below `folder`, yield the URL of its database, stop it."""
+def postgres_url() -> Iterator[str]:
+    """Start a server on a folder of its own, yield the URL of its database, stop it."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
     if found is None:
@@ -24,8 +25,8 @@ def postgres_url(folder: Path) -> Iterator[str]:
         if shutil.which("runuser") is None:
             pytest.skip("PostgreSQL does not run as root, and there is no runuser")
         as_user = ["runuser", "-u", "nobody", "--"]
-        for place in (folder, *folder.parents[:2]):
-            place.chmod(0o755)
+    folder = Path(mkdtemp(prefix="rayon-postgres-"))  # pytest's own folders are closed to other users
+    if as_user:
         shutil.chown(folder, "nobody")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -40,3 +41,4 @@ def postgres_url(folder: Path) -> Iterator[str]:
         yield f"postgresql+psycopg://rayon@127.0.0.1:{port}/postgres"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
+        shutil.rmtree(folder)

@@ -22,8 +22,8 @@ SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[str]:
-    yield from postgres_url(tmp_path_factory.mktemp("postgres"))
+def server() -> Iterator[str]:
+    yield from postgres_url()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
