@@ -164,7 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", type=Path, default=ROOT / "configs" / "demo.yaml")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each phase")
-    parser.add_argument("--pause", type=float, default=2.0, help="seconds between the requests of a paced client")
+    parser.add_argument("--pause", type=float, default=4.0, help="seconds between the requests of a paced client")
     options = parser.parse_args()
     products = Products()
     with tempfile.TemporaryDirectory() as folder:
