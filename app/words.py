@@ -134,7 +134,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Decisions noted: {count}. The next run of FeedbackFlow applies them.",
     ),
     "traffic": ("Prédictions par jour", "Predictions by day"),
-    "accuracy": ("Exactitude selon les retours", "Accuracy by feedback"),
+    "accuracy": ("Justes parmi les produits commentés", "Right among the products commented on"),
     "mix": ("Rayons prédits, depuis 7 jours et à l'entraînement", "Predicted departments, last 7 days and in training"),
     "no_traffic": ("Rien n'a encore été prédit ici.", "Nothing has been predicted here yet."),
     "counts": (
