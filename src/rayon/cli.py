@@ -247,7 +247,7 @@ def loop(
     """
     import time
 
-    from rayon.loop import run_pass
+    from rayon.loop import alone, run_pass
     from rayon.preparing import RayonError
     from rayon.production import parse_window
 
@@ -255,16 +255,17 @@ def loop(
         config = _read(experiment)
         pause = parse_window(every).total_seconds() if every else 0.0
         parse_window(window)
-        while True:
-            try:
-                run_pass(config, experiment.resolve(), Path.cwd() / "flows", window, _stamped, verbose)
-            except RayonError as error:
+        with alone(config):
+            while True:
+                try:
+                    run_pass(config, experiment.resolve(), Path.cwd() / "flows", window, _stamped, verbose)
+                except RayonError as error:
+                    if not pause:
+                        raise
+                    _stamped(f"this pass failed, the next one tries again: {error}")
                 if not pause:
-                    raise
-                _stamped(f"this pass failed, the next one tries again: {error}")
-            if not pause:
-                return
-            time.sleep(pause)
+                    return
+                time.sleep(pause)
 
 
 @app.command(name="demo-loop")

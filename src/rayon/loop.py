@@ -6,6 +6,7 @@ store: it may be stopped at any point and started again, and does nothing twice.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from metaflow import Run, namespace
 
-from rayon.champions import runs_tagged, started
+from rayon.champions import branch_here, runs_tagged, started
 from rayon.config import Config, Retraining
 from rayon.events import Request, last_training, requests_since
 from rayon.feedback import Store
@@ -101,6 +102,23 @@ def run_pass(config: Config, experiment: Path, flows: Path, window: str, tell: T
     if decision.train:
         run("train", reason=decision.reason[:160])
     return Pass(tuple(done), decision)
+
+
+@contextmanager
+def alone(config: Config) -> Iterator[None]:
+    """Hold the loop of a catalogue and branch on this machine; the lock ends with the process, however that ends.
+
+    Raises:
+        RayonError: another process holds it.
+    """
+    folder = Path(config.cache)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f"loop-{config.name}-{branch_here()}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RayonError(f"another loop of '{config.name}' runs here: wait for it, or stop it.") from None
+        yield
 
 
 def next_decision(config: Config, now: datetime | None = None) -> Decision:

@@ -8,7 +8,8 @@ import pytest
 
 from rayon.config import Retraining
 from rayon.events import Request
-from rayon.loop import decide
+from rayon.loop import alone, decide
+from rayon.preparing import RayonError
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = [Request("MonitorFlow/3", NOW, "the monitor says retrain"), Request("FeedbackFlow/9", NOW, "200 corrections")]
@@ -44,3 +45,11 @@ def test_what_holds_a_training_back_is_said(trainings, requests, fresh, words):
 
 def test_the_budget_is_of_the_last_seven_days():
     assert decide(NOW, ago(13, 30, 50, 80, 169), ASKED, True, Retraining()).train
+
+
+def test_two_loops_do_not_run_at_once(make_config, tmp_path):
+    config = make_config(cache=str(tmp_path / "cache"))
+    with alone(config), pytest.raises(RayonError, match="another loop of 'shop' runs here"), alone(config):
+        pass
+    with alone(config):  # and the lock goes with its holder
+        pass
