@@ -32,7 +32,8 @@ class Shop:
         # cards are written below the working directory and looked for beside the runs: here both are one
         runs = Path(os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"]) / ".metaflow"
         runs.mkdir(parents=True, exist_ok=True)
-        (folder / ".metaflow").symlink_to(runs)
+        if not (folder / ".metaflow").exists():
+            (folder / ".metaflow").symlink_to(runs)
         self.settings: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "debug.yaml").read_text())
         self.change(
             catalog={"products": str(folder / "raw" / "products.csv"), "images": str(folder / "raw" / "images")},

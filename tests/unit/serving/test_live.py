@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,7 +14,9 @@ from rayon.serving.service import NoModelError
 
 
 def ask(service, text="lampe chevet"):
-    return asyncio.run(service.predict([Product("1", text)], "api"))[0]
+    # in a thread of its own: a browser that another test of this process drives keeps a loop running in this one
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, service.predict([Product("1", text)], "api")).result()[0]
 
 
 def test_without_a_model_it_says_what_to_run(make_service):
