@@ -14,6 +14,7 @@ from words import Translations, number, say
 from rayon.cards_charts import over_time, two_shares
 from rayon.feedback import StoreError
 from rayon.monitor_run import latest
+from rayon.score_run import trained_mix
 from rayon.serving.service import Service
 
 _DAYS = 60
@@ -90,8 +91,7 @@ def _shares(service: Service, week: dict[str, int]) -> dict[str, tuple[float, fl
     then: dict[str, float] = {}
     if model is not None:
         bundle = model.predictor.bundle
-        trained = bundle.reference.get("predicted_mix", [])
-        then = {name: count / max(sum(trained), 1) for name, count in zip(bundle.categories, trained, strict=False)}
+        then = trained_mix({"reference": bundle.reference, "categories": bundle.categories})
     total = max(sum(week.values()), 1)
     names = [*week, *(name for name in then if name not in week)]
     return {name: (week.get(name, 0) / total, then.get(name, 0.0)) for name in names}

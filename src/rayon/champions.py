@@ -112,6 +112,11 @@ def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
         return
 
 
+def finished_runs(flow: str, *tags: str) -> Iterator[Run]:
+    """Yield those of `runs_tagged` that finished well: one that was killed on the way is as if it had not been."""
+    return (run for run in runs_tagged(flow, *tags) if run.successful)
+
+
 def run_path(flow: str, run: str) -> str:
     """Return a run as 'Flow/run', given that or its number alone."""
     return run if "/" in run else f"{flow}/{run}"

@@ -376,13 +376,22 @@ def read_config(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: the text is no YAML mapping, or as `parse_config`.
     """
+    return to_dict(parse_config(read_mapping(text)))
+
+
+def read_mapping(text: str) -> dict[str, Any]:
+    """Return the mapping that YAML text holds.
+
+    Raises:
+        ConfigError: it holds none.
+    """
     try:
         settings = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"the configuration is not valid YAML: {error}") from None
     if not isinstance(settings, dict):
         raise ConfigError("the configuration is empty, or not a mapping of keys to values.")
-    return to_dict(parse_config(settings))
+    return settings
 
 
 def resolve_paths(config: Config, root: Path) -> Config:

@@ -15,17 +15,15 @@ from typing import Any, NamedTuple
 
 from metaflow import Run, namespace
 
-from rayon.bundle import read_bundle
 from rayon.champions import champion
 from rayon.config import Config
 from rayon.data.synthetic import Drift
 from rayon.feedback import open_store
-from rayon.inference import Predictor
 from rayon.loop import run_pass
-from rayon.models.features import FeatureStore
 from rayon.preparing import RayonError
-from rayon.registry import find_model
+from rayon.registry import find_model, find_version
 from rayon.replay import Crowd, replay
+from rayon.score_run import open_predictor
 
 _BEYOND = 100_000  # rows of the generator that no catalogue of the demo holds
 
@@ -69,13 +67,12 @@ def play(story: Story, config: Config, experiment: Path, flows: Path, tell: Call
         raise RayonError("the demonstration needs a generated catalogue: choose an experiment with catalog.synthetic.")
     if champion(config.name) is None:
         run_pass(config, experiment, flows, "7d", tell)
-    store, model = open_store(config), find_model("", config.name)
-    features = FeatureStore(Path(config.cache) / "features")
+    store, now = open_store(config), find_version("", config.name)
+    predictor = open_predictor(find_model(now, config.name), config)
     try:
         for day in range(1, story.days + 1):
-            if find_model("", config.name).version != model.version:
-                model = find_model("", config.name)
-            predictor = Predictor(read_bundle(model.bundle), model.version, config.score.precision, features)
+            if now != predictor.version:
+                predictor = open_predictor(find_model(now, config.name), config)
             drift = story.drift if day >= story.drift_from else None
             first = _BEYOND + day * story.size
             done = replay(range(first, first + story.size), settings, drift, predictor, store, story.crowd)
@@ -83,13 +80,12 @@ def play(story: Story, config: Config, experiment: Path, flows: Path, tell: Call
                 f"day {day}: {done.products} products, {done.right:.0%} right, {done.accepted:.0%} filed, "
                 f"{done.labelled} labelled by people"
             )
-            before = model.version
             passed = run_pass(config, experiment, flows, "7d", tell)
             verdict = _verdict(passed.runs)
-            now = find_model("", config.name).version
+            now = find_version("", config.name)
             yield Day(
                 day,
-                before,
+                predictor.version,
                 drift is not None,
                 done.products,
                 done.right,
@@ -98,7 +94,7 @@ def play(story: Story, config: Config, experiment: Path, flows: Path, tell: Call
                 str(verdict.get("verdict", "")),
                 max(verdict.get("ratios", {}).values(), default=0.0),
                 "; ".join(verdict.get("reasons", [])[:2]),
-                now if now != before else "",
+                now if now != predictor.version else "",
             )
     finally:
         store.close()

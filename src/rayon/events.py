@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from metaflow import Run, namespaced_event_name  # type: ignore[attr-defined]
 from metaflow.integrations import ArgoEvent  # type: ignore[attr-defined]
 
-from rayon.champions import runs_tagged, started
+from rayon.champions import finished_runs, started
 from rayon.config import Config
 from rayon.registry import feedback_tag, model_tag
 
@@ -54,17 +54,16 @@ def retraining_tag(name: str) -> str:
 def requests_since(name: str, moment: datetime | None) -> Iterator[Request]:
     """Yield the retrainings asked for by runs that began after `moment` and finished, newest first of each flow."""
     for flow in REQUESTING:
-        for run in runs_tagged(flow, retraining_tag(name)):
+        for run in finished_runs(flow, retraining_tag(name)):
             begun = started(run)
             if moment is not None and begun <= moment:
                 break
-            if run.successful:
-                yield Request(str(run.pathspec), begun, str(_artifact(run, "request")))
+            yield Request(str(run.pathspec), begun, str(_artifact(run, "request")))
 
 
 def last_training(name: str) -> datetime | None:
     """Return when the newest finished training of catalogue `name` began (UTC), None where there is none."""
-    return next((started(run) for run in runs_tagged("TrainFlow", model_tag(name)) if run.successful), None)
+    return next((started(run) for run in finished_runs("TrainFlow", model_tag(name))), None)
 
 
 def enough_corrections(config: Config, tally: Mapping[str, Any]) -> str:
@@ -74,12 +73,11 @@ def enough_corrections(config: Config, tally: Mapping[str, Any]) -> str:
     """
     since = last_training(config.name)
     categories: dict[str, int] = dict(tally["categories"])
-    for run in runs_tagged("FeedbackFlow", feedback_tag(config.name)):
+    for run in finished_runs("FeedbackFlow", feedback_tag(config.name)):
         if since is not None and started(run) <= since:
             break
-        if run.successful:
-            for category, count in _artifact(run, "tally")["categories"].items():
-                categories[category] = categories.get(category, 0) + count
+        for category, count in _artifact(run, "tally")["categories"].items():
+            categories[category] = categories.get(category, 0) + count
     corrections, limits = sum(categories.values()), config.retraining
     if corrections < limits.corrections or len(categories) < limits.categories:
         return ""

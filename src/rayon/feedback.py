@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, case, delete, exists, func, insert, select, text
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, insert, select, text
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from rayon.config import Config
@@ -127,14 +127,14 @@ class Store:
                 f"{STORE_VARIABLE} or app.store, and that the database is there and may be written to."
             ) from error
 
-    def add_predictions(self, logged: Sequence[Logged], time: datetime | None = None) -> None:
-        """Keep predictions, all or none, photos first; made now, or at `time`, as replayed traffic is.
+    def add_predictions(self, logged: Sequence[Logged]) -> None:
+        """Keep predictions, all or none, photos first.
 
         Raises:
             StoreError: the database cannot be written to.
         """
         rows = []
-        now = _iso(time or datetime.now(UTC))
+        now = _iso(datetime.now(UTC))
         for entry in logged:
             said = entry.prediction
             rows.append(
@@ -161,15 +161,7 @@ class Store:
             with _told("written to"), self._writing.begin() as connection:
                 connection.execute(insert(PREDICTIONS), rows)
 
-    def add_feedback(
-        self,
-        prediction: str,
-        category: str,
-        who: str,
-        comment: str = "",
-        key: str = "",
-        time: datetime | None = None,
-    ) -> int:
+    def add_feedback(self, prediction: str, category: str, who: str, comment: str = "", key: str = "") -> int:
         """Keep what a person said of a prediction and return its number.
 
         `key` is the sender's name for this feedback: one that was sent before, by the same person on the same
@@ -206,7 +198,7 @@ class Store:
                     done = connection.execute(before).scalar_one_or_none()
                     if done is not None:
                         return int(done)
-                    row = {**values, "right": said == category, "time": _iso(time or datetime.now(UTC))}
+                    row = {**values, "right": said == category, "time": _iso(datetime.now(UTC))}
                     added = connection.execute(insert(FEEDBACK).values(**row))
                     return int((added.inserted_primary_key or (0,))[0])
             except IntegrityError:  # the same feedback, at the same moment, by another process
@@ -288,18 +280,15 @@ class Store:
 
     def predictions_between(self, start: datetime, end: datetime, batch: int = 5000) -> Iterator[list[dict[str, Any]]]:
         """Yield the predictions of a span of time, oldest first, in lists of dicts by column name."""
-        query = (
-            select(PREDICTIONS)
-            .where(
-                PREDICTIONS.c.catalogue == self.catalogue,
-                PREDICTIONS.c.time >= _iso(start),
-                PREDICTIONS.c.time < _iso(end),
-            )
-            .order_by(PREDICTIONS.c.time, PREDICTIONS.c.id)
-        )
+        query = select(PREDICTIONS).where(self._during(start, end)).order_by(PREDICTIONS.c.time, PREDICTIONS.c.id)
         with _told("read"), self._engine.connect().execution_options(yield_per=batch) as connection:
             for rows in connection.execute(query).mappings().partitions():
                 yield [{**row, "top_k": _pairs(row["top_k"])} for row in rows]
+
+    def predicted_between(self, start: datetime, end: datetime) -> bool:
+        """Say whether anything was predicted in a span of time."""
+        with _told("read"), self._engine.connect() as connection:
+            return bool(connection.execute(select(exists().where(self._during(start, end)))).scalar_one())
 
     def days(self, since: datetime) -> list[Day]:
         """Return the days since then on which something was predicted, oldest first; the last word on each counts."""
@@ -315,7 +304,7 @@ class Store:
                 func.sum(case((said.c.right, 1), else_=0)),
             )
             .select_from(PREDICTIONS.outerjoin(said, said.c.prediction == PREDICTIONS.c.id))
-            .where(PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time >= _iso(since))
+            .where(self._during(since))
             .group_by(day)
             .order_by(day)
         )
@@ -327,7 +316,7 @@ class Store:
         count = func.count()
         query = (
             select(PREDICTIONS.c.category, count)
-            .where(PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time >= _iso(since))
+            .where(self._during(since))
             .group_by(PREDICTIONS.c.category)
             .order_by(count.desc(), PREDICTIONS.c.category)
         )
@@ -341,11 +330,7 @@ class Store:
         query = (
             select(FEEDBACK.c.number, FEEDBACK.c.prediction, FEEDBACK.c.category)
             .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
-            .where(
-                PREDICTIONS.c.catalogue == self.catalogue,
-                PREDICTIONS.c.time >= _iso(start),
-                PREDICTIONS.c.time < _iso(end),
-            )
+            .where(self._during(start, end))
             .order_by(FEEDBACK.c.number)
         )
         with _told("read"), self._engine.connect() as connection:
@@ -419,6 +404,11 @@ class Store:
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
+
+    def _during(self, start: datetime, end: datetime | None = None) -> ColumnElement[bool]:
+        """This catalogue's predictions from `start` on, and before `end` where one is given."""
+        bounds = [PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time >= _iso(start)]
+        return and_(*bounds, PREDICTIONS.c.time < _iso(end)) if end is not None else and_(*bounds)
 
     def _keep_photo(self, photo: bytes | None) -> str:
         if photo is None or not self._accept_photos:

@@ -20,9 +20,9 @@ from rayon.data.images import PhotoError, shrink_photo
 from rayon.data.shards import FEEDBACK, content_hash, input_key, read_table
 from rayon.data.splits import group_hash
 from rayon.data.text import product_text
-from rayon.feedback import Feedback, Store, StoreError, open_store
+from rayon.feedback import Feedback, Store, open_store
 from rayon.inspection import ACCEPT, COLUMNS, REVIEW, inspect, principal
-from rayon.preparing import RayonError
+from rayon.preparing import stopping
 from rayon.registry import FeedbackState, read_keys
 
 _PAGE = 5000
@@ -46,10 +46,8 @@ def open_feedback(config: Config) -> Store:
     Raises:
         RayonError: it cannot be opened; the sentence says what to do.
     """
-    try:
+    with stopping():
         return open_store(config)
-    except StoreError as error:
-        raise RayonError(str(error)) from None
 
 
 def sample_accepted(

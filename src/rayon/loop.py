@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from metaflow import Run, namespace
 
-from rayon.champions import branch_here, runs_tagged, started
+from rayon.champions import branch_here, finished_runs, runs_tagged, started
 from rayon.config import Config, Retraining
 from rayon.events import Request, last_training, requests_since
 from rayon.feedback import Store
@@ -123,8 +123,7 @@ def alone(config: Config) -> Iterator[None]:
 
 def next_decision(config: Config, now: datetime | None = None) -> Decision:
     """Return whether a training should start now, from what finished runs say."""
-    # one that was killed on the way has judged nothing: it is as if it had not been
-    runs = [run for run in runs_tagged("TrainFlow", model_tag(config.name)) if run.successful]
+    runs = list(finished_runs("TrainFlow", model_tag(config.name)))
     trainings = [started(run) for run in runs]
     requests = list(requests_since(config.name, trainings[0] if trainings else None))
     newest = latest_dataset(config.name)
@@ -160,14 +159,13 @@ def stale_dataset(config: Config) -> bool:
 
 def has_traffic(store: Store, config: Config) -> bool:
     """Say whether anything was predicted since the last look at production."""
-    runs = runs_tagged("MonitorFlow", monitor_tag(config.name))
-    looked = next((started(run) for run in runs if run.successful), None)
+    looked = next((started(run) for run in finished_runs("MonitorFlow", monitor_tag(config.name))), None)
     if looked is None:
         return True
     scored = next((started(run) for run in runs_tagged("ScoreFlow", scores_tag(config.name))), None)
     if scored is not None and scored > looked:
         return True
-    return any(True for _ in store.predictions_between(looked, datetime.now(UTC), batch=1))
+    return store.predicted_between(looked, datetime.now(UTC))
 
 
 def _run(file: Path, experiment: Path, parameters: dict[str, Any], show: bool) -> str:

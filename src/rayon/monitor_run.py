@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from rayon.champions import runs_tagged
+from rayon.champions import finished_runs
 from rayon.measures import mix_of
 from rayon.monitoring import NO_DATA, OK, RETRAIN, TOO_FEW, WATCH, Judgement, judge
 from rayon.monitoring_config import Monitoring
@@ -104,17 +104,16 @@ def latest(name: str) -> dict[str, Any] | None:
     """Return the newest finished monitoring run of catalogue `name`: `run`, `verdict`, `reasons` and the `points` so
     far, oldest first. None where there is none.
     """
-    for run in runs_tagged("MonitorFlow", monitor_tag(name)):
-        if run.successful:
-            judged = run["judge"].task["verdict"].data  # type: ignore[index]
-            points = past_points(name, "")
-            return {"run": run.pathspec, "verdict": judged["verdict"], "reasons": judged["reasons"], "points": points}
+    for run in finished_runs("MonitorFlow", monitor_tag(name)):
+        judged = run["judge"].task["verdict"].data  # type: ignore[index]
+        points = past_points(name, "")
+        return {"run": run.pathspec, "verdict": judged["verdict"], "reasons": judged["reasons"], "points": points}
     return None
 
 
 def _points(name: str) -> Iterator[dict[str, Any]]:
-    for run in runs_tagged("MonitorFlow", monitor_tag(name)):
-        task = run["judge"].task if run.successful else None
+    for run in finished_runs("MonitorFlow", monitor_tag(name)):
+        task = run["judge"].task
         if task is not None and "point" in task:
             yield task["point"].data
 

@@ -10,11 +10,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from rayon.config import ConfigError, Positive, parse_settings
+from rayon.config import Positive, parse_settings, read_mapping
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -131,10 +130,4 @@ def read_monitoring(text: str) -> dict[str, Any]:
     Raises:
         ConfigError: the text is no YAML mapping, or as `parse_monitoring`.
     """
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the configuration is not valid YAML: {error}") from None
-    if not isinstance(settings, dict):
-        raise ConfigError("the configuration is empty, or not a mapping of keys to values.")
-    return dataclasses.asdict(parse_monitoring(settings))
+    return dataclasses.asdict(parse_monitoring(read_mapping(text)))

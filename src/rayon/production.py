@@ -80,7 +80,7 @@ def app_source(config: Config, window: str, now: datetime | None = None) -> list
     start = end - parse_window(window)
     store = open_store(config)
     try:
-        some = any(True for _ in store.predictions_between(start, end, batch=1))
+        some = store.predicted_between(start, end)
     finally:
         store.close()
     return [f"{_APP}{start.isoformat()}/{end.isoformat()}"] if some else []

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from metaflow import Run, Task, namespace
 from metaflow.exception import MetaflowNotFound
 
-from rayon.champions import RegistryError, champion, run_path, runs_tagged
+from rayon.champions import RegistryError, champion, finished_runs, run_path, runs_tagged
 from rayon.data.shards import Manifest, ShardRef
 
 DATASET_FLOWS = {"PreprocessFlow": "combine", "TrainFlow": "start"}
@@ -127,11 +127,10 @@ def feedback_tag(name: str) -> str:
 
 def feedback_state(name: str) -> FeedbackState:
     """Return where the feedback of catalogue `name` stands: what the last run that finished says."""
-    for run in runs_tagged("FeedbackFlow", feedback_tag(name)):
-        if run.successful:
-            data: Any = run.data
-            shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
-            return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec))
+    for run in finished_runs("FeedbackFlow", feedback_tag(name)):
+        data: Any = run.data
+        shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
+        return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec))
     return FeedbackState(0, {}, (), "")
 
 
@@ -166,9 +165,8 @@ def find_version(which: str, name: str) -> str:
                 f"no model of '{name}' is champion: `python -m rayon promote RUN`, or leave --model out for the latest."
             )
     if which in ("", "latest"):
-        for run in runs_tagged("TrainFlow", model_tag(name)):
-            if run.successful:
-                return str(run.pathspec)
+        for run in finished_runs("TrainFlow", model_tag(name)):
+            return str(run.pathspec)
         raise RegistryError(
             f"no training of '{name}' has finished here: run `python flows/train_flow.py run` with the same --config "
             "first, or name a run or a bundle's file with --model."

@@ -12,10 +12,9 @@ import numpy as np
 
 from rayon.config import Synthetic
 from rayon.data.synthetic import Drift, iter_products, true_category
-from rayon.feedback import Logged, Store, new_id
-from rayon.inference import Predictor, Ready, together
-from rayon.requests import observations
-from rayon.schema import Prediction
+from rayon.feedback import Store
+from rayon.inference import Predictor, Ready
+from rayon.requests import judge_to_log
 
 SOURCE = "replay"
 
@@ -53,39 +52,26 @@ def replay(
     products = list(iter_products(settings, drift, rows[0], rows[-1] + 1))
     truth = [true_category(settings, row, drift) for row in rows]
     prepared = predictor.prepare(products)
-    kept = [place for place, one in enumerate(prepared) if isinstance(one, Ready)]
+    kept = [true for true, one in zip(truth, prepared, strict=True) if isinstance(one, Ready)]
     ready = [one for one in prepared if isinstance(one, Ready)]
-    columns = together(ready)
-    answers = predictor.judge(columns)
-    predictions = predictor.tell(ready, answers)
-    ids = [new_id() for _ in ready]
-    seen = observations(predictor, columns, answers)
-    store.add_predictions(
-        [
-            Logged(name, one.designation, one.description, one.photo, said, SOURCE, note)
-            for name, one, said, note in zip(ids, ready, predictions, seen, strict=True)
-        ]
-    )
+    logged = judge_to_log(predictor, ready, [SOURCE] * len(ready))
+    store.add_predictions(logged)
     rng = np.random.default_rng((seed, rows[0]))
     labelled = 0
-    for name, said, place in zip(ids, predictions, kept, strict=True):
-        chance = crowd.review if said.decision == "review" else crowd.accepted
+    for one, true in zip(logged, kept, strict=True):
+        chance = crowd.review if one.prediction.decision == "review" else crowd.accepted
         if rng.random() < chance:
-            category = truth[place]
+            category = true
             if rng.random() < crowd.mistakes:
                 category = str(rng.choice(predictor.categories))
-            store.add_feedback(name, category, f"person {int(rng.integers(crowd.people)) + 1}")
+            store.add_feedback(one.id, category, f"person {int(rng.integers(crowd.people)) + 1}")
             labelled += 1
     return Replayed(
         len(ready),
-        _share([said.category == truth[place] for said, place in zip(predictions, kept, strict=True)]),
-        _share([_accepted(said) for said in predictions]),
+        _share([one.prediction.category == true for one, true in zip(logged, kept, strict=True)]),
+        _share([one.prediction.decision == "accept" for one in logged]),
         labelled,
     )
-
-
-def _accepted(said: Prediction) -> bool:
-    return said.decision == "accept"
 
 
 def _share(flags: Sequence[bool]) -> float:

@@ -6,14 +6,14 @@ Knows the store and the columns of predictions; no Metaflow, no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
-from rayon.feedback import Store
-from rayon.inference import Answers, Predictor, Prepared
+from rayon.feedback import Logged, Store, new_id
+from rayon.inference import Answers, Predictor, Prepared, Ready, together
 from rayon.observing import OBSERVED, observe
 from rayon.scoring import PREDICTIONS_SCHEMA
 from rayon.window import HUMAN
@@ -37,6 +37,17 @@ def observations(predictor: Predictor, prepared: Prepared, answers: Answers) -> 
     return [
         json.dumps({"entropy": _short(float(entropy)), **{name: _short(value) for name, value in row.items()}}).encode()
         for entropy, row in zip(answers.entropy, rows, strict=True)
+    ]
+
+
+def judge_to_log(predictor: Predictor, ready: Sequence[Ready], sources: Sequence[str]) -> list[Logged]:
+    """Judge products and return each prediction as the store keeps it; `sources` says who asked, a product each."""
+    columns = together(ready)
+    answers = predictor.judge(columns)
+    judged = zip(ready, predictor.tell(ready, answers), sources, observations(predictor, columns, answers), strict=True)
+    return [
+        Logged(new_id(), one.designation, one.description, one.photo, said, source, seen)
+        for one, said, source, seen in judged
     ]
 
 

@@ -29,14 +29,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from in_memory import train
 from rayon.bundle import read_bundle
 from rayon.config import Config, Synthetic, parse_config, read_config
-from rayon.data.dataset import Dataset, open_dataset
+from rayon.data.dataset import Dataset
 from rayon.data.planning import plan_scoring
-from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.synthetic import Drift, true_category, write_catalogue
 from rayon.inference import Predictor
-from rayon.inputs import encode_dataset
 from rayon.models.features import FeatureStore
 from rayon.monitoring import RETRAIN, judge
 from rayon.monitoring_config import Monitoring, parse_monitoring, read_monitoring
@@ -71,23 +70,6 @@ def generated(folder: Path) -> Config:
     settings["cache"] = str(folder / "cache")
     write_catalogue(folder / "raw", CATALOGUE, workers=2)
     return parse_config(settings)
-
-
-def train(config: Config, folder: Path) -> tuple[bytes, Dataset]:
-    from rayon.training import train_candidate
-
-    shards: dict[str, BuiltShard] = {}
-
-    def keep(number: int, shard: BuiltShard) -> str:
-        shards[str(number)] = shard
-        return str(number)
-
-    manifest, _ = prepare(config, None, lambda ref: shards[ref.locator].keys, keep)
-    dataset = open_dataset(
-        manifest, lambda ref: shards[ref.locator].data, folder / "shards", config.split, config.fusion.folds
-    )
-    trained = train_candidate("fusion", dataset, encode_dataset(dataset, config), config, folder / "checkpoints")
-    return trained.bundle, dataset
 
 
 def opened(bundle: bytes, config: Config) -> Predictor:

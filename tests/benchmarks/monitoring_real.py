@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from monitoring import ROOT, monitoring, opened, score_file, train
+from in_memory import train
+from monitoring import ROOT, monitoring, opened, score_file
 from scoring import flow
 from rayon.config import Config, parse_config, read_config, resolve_paths
 from rayon.monitoring import RETRAIN, judge

@@ -26,10 +26,10 @@ from typing import Any
 import rayon  # noqa: F401 - sets the threads' environment before torch is imported
 import numpy as np
 
+from in_memory import prepare_in_memory
 from rayon.bundle import read_bundle
 from rayon.config import Config, parse_config, read_config, resolve_paths
 from rayon.data.dataset import Dataset, open_dataset
-from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.gold import GoldPredictions, predict_gold, predict_gold_baseline, report_gold
 from rayon.evaluation import macro_f1
 from rayon.inputs import Encoded, encode_dataset, split_rows, texts_of
@@ -69,21 +69,13 @@ def main() -> None:
 
 def run(config: Config, seeds: int, feature_fusion: bool) -> dict[str, list[dict[str, float]]]:
     """Return, for each candidate, a dict of measurements a split."""
-    shards: dict[str, BuiltShard] = {}
-
-    def keep(number: int, shard: BuiltShard) -> str:
-        shards[str(number)] = shard
-        return str(number)
-
-    manifest, _ = prepare(config, None, lambda ref: shards[ref.locator].keys, keep)
+    manifest, read_shard = prepare_in_memory(config)
     results: dict[str, list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
         for seed in range(seeds):
             split = dataclasses.replace(config.split, seed=seed)
             ours = dataclasses.replace(config, split=split)
-            dataset = open_dataset(
-                manifest, lambda ref: shards[ref.locator].data, Path(folder) / "shards", split, ours.fusion.folds
-            )
+            dataset = open_dataset(manifest, read_shard, Path(folder) / "shards", split, ours.fusion.folds)
             encoded = encode_dataset(dataset, ours)
             held_out = cross_validated(dataset)
             started = time.process_time()

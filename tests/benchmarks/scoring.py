@@ -34,21 +34,18 @@ import yaml
 from PIL import Image
 
 from encoding import compare
+from in_memory import train
 from rayon.bundle import read_bundle
 from rayon.config import Config, Synthetic, parse_config, read_config
 from rayon.data.batches import BranchInputs
-from rayon.data.dataset import open_dataset
 from rayon.data.planning import plan_scoring
-from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.synthetic import iter_products, write_catalogue
 from rayon.data.text import product_text
 from rayon.inference import Predictor
-from rayon.inputs import encode_dataset
 from rayon.models.encoders import load_image_encoder, load_text_encoder
 from rayon.models.features import FeatureStore
 from rayon.models.served import predict
 from rayon.scoring import score_part
-from rayon.training import train_candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,20 +63,6 @@ def demo(folder: Path, rows: int) -> Config:
     config = parse_config({**settings, "cache": str(folder / "cache")})
     write_catalogue(folder / "raw", Synthetic(rows=rows, categories=16, seed=0))
     return config
-
-
-def train(config: Config, folder: Path) -> bytes:
-    shards: dict[str, BuiltShard] = {}
-
-    def keep(number: int, shard: BuiltShard) -> str:
-        shards[str(number)] = shard
-        return str(number)
-
-    manifest, _ = prepare(config, None, lambda ref: shards[ref.locator].keys, keep)
-    dataset = open_dataset(
-        manifest, lambda ref: shards[ref.locator].data, folder / "shards", config.split, config.fusion.folds
-    )
-    return train_candidate("fusion", dataset, encode_dataset(dataset, config), config, folder / "checkpoints").bundle
 
 
 def bare(predictor: Predictor, config: Config, rows: int, batch: int, threads: int) -> Callable[[], np.ndarray]:
@@ -129,7 +112,7 @@ def against_bare_loop(rows: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = demo(folder, rows)
-        predictor = Predictor(read_bundle(train(config, folder)), "benchmark", config.score.precision)
+        predictor = Predictor(read_bundle(train(config, folder)[0]), "benchmark", config.score.precision)
         part = next(piece.part for piece in plan_scoring(config) if piece.part is not None)
         turn = iter(range(1_000_000))
 

@@ -35,6 +35,7 @@ from rayon.serving.wire import (
     ModelOut,
     PredictionsOut,
     ProductIn,
+    plain_problems,
     read_products,
     told_out,
 )
@@ -185,7 +186,7 @@ def _handle_errors(api: FastAPI) -> None:
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        problems = [{"loc": list(p["loc"]), "msg": p["msg"], "type": p["type"]} for p in error.errors()]
+        problems = plain_problems(error.errors())
         unreadable = any(problem["type"] == "json_invalid" for problem in problems)
         return answer(400 if unreadable else 422, problems)
 

@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from rayon.config import Catalog, Columns, Config
 from rayon.data.outputs import Outputs
 from rayon.data.shards import read_table
-from rayon.data.validation import join_rejects
 from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
 
@@ -116,9 +115,8 @@ def score_lot(
     )
     rejected = [one.rejects for one in done]
     summary, rejects = conclude(jobs, refused, [one.summary for one in done], rejected, predictor.version, outputs)
-    told = join_rejects([rejects])
     # paths are the server's affair
-    told["detail"] = told["detail"].str.replace(f"{images.resolve()}/", "", regex=False)
+    told = rejects.assign(detail=rejects["detail"].str.replace(f"{images.resolve()}/", "", regex=False))
     files, shown = _write(folder, [one.data for one in done], told)
     return Lot(
         shown,

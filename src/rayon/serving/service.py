@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from rayon.config import Config
 from rayon.data.text import clean_label, clean_text
-from rayon.feedback import Logged, Store, StoreError, new_id
+from rayon.feedback import Logged, Store, StoreError
 from rayon.gallery import Neighbour
-from rayon.inference import Ready, together
-from rayon.requests import observations
+from rayon.inference import Ready
+from rayon.requests import judge_to_log
 from rayon.schema import Prediction, Product, Refusal
 from rayon.serving.batching import Batcher
 from rayon.serving.live import LiveModel, Loaded
@@ -130,37 +130,28 @@ class Service:
 
     def _judge_by(self, asked: list[Asked]) -> list[Told]:
         model = asked[0].model
-        predictor = model.predictor
-        ready = [each.prepared for each in asked if isinstance(each.prepared, Ready)]
-        columns = together(ready)
-        answers = predictor.judge(columns)
-        predictions = iter(predictor.tell(ready, answers))
-        told = [
-            Told(new_id(), next(predictions), each.prepared, model)
-            if isinstance(each.prepared, Ready)
-            else Told("", each.prepared, None, model)
-            for each in asked
-        ]
+        ready = [(each.prepared, each.source) for each in asked if isinstance(each.prepared, Ready)]
+        logged = judge_to_log(model.predictor, [one for one, _ in ready], [source for _, source in ready])
+        kept, judged = self._keep(logged), iter(logged)
+        told = []
+        for each in asked:
+            if isinstance(each.prepared, Ready):
+                one = next(judged)
+                told.append(Told(one.id if kept else "", one.prediction, each.prepared, model))
+            else:
+                told.append(Told("", each.prepared, None, model))
         self.metrics.count(one.said for one in told)
-        return self._keep(told, asked, observations(predictor, columns, answers))
+        return told
 
-    def _keep(self, told: list[Told], asked: Sequence[Asked], observed: Sequence[bytes]) -> list[Told]:
-        """Log predictions; an answer is worth more than its record, so a store that fails costs the ids alone."""
-        seen = iter(observed)
-        entries = [
-            Logged(
-                one.id, one.ready.designation, one.ready.description, one.ready.photo, one.said, each.source, next(seen)
-            )
-            for one, each in zip(told, asked, strict=True)
-            if one.ready is not None and isinstance(one.said, Prediction)
-        ]
+    def _keep(self, logged: Sequence[Logged]) -> bool:
+        """Log predictions and say whether they are kept: an answer is worth more than its record."""
         try:
-            self.store.add_predictions(entries)
-            return told
+            self.store.add_predictions(logged)
+            return True
         except (StoreError, OSError, ValueError) as error:
-            self.metrics.not_kept.inc(len(entries))
+            self.metrics.not_kept.inc(len(logged))
             log.error("predictions were not kept: %s", error)
-            return [one._replace(id="") for one in told]
+            return False
 
     def _purge(self) -> None:
         while True:

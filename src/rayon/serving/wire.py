@@ -10,6 +10,7 @@ import asyncio
 import base64
 import binascii
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -163,10 +164,10 @@ def parse(body: bytes) -> list[ProductIn]:
     Raises:
         BadRequestError: it is no JSON (400), or not what it should hold (422).
     """
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequestError(400, f"the body is not valid JSON: {error}") from None
+    return _entries(_json(body, "the body"))
+
+
+def _entries(value: Any) -> list[ProductIn]:
     several = isinstance(value, dict) and "products" in value
     try:
         if several:
@@ -178,10 +179,12 @@ def parse(body: bytes) -> list[ProductIn]:
 
 def validation_detail(error: ValidationError) -> list[dict[str, Any]]:
     """Return what is wrong, a dict an error, without what was sent: it may be long, or secret."""
-    return [
-        {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]}
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
+    return plain_problems(error.errors(include_url=False, include_input=False, include_context=False))
+
+
+def plain_problems(problems: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return of pydantic's errors what may be told: where, what, and its kind."""
+    return [{"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]} for problem in problems]
 
 
 async def _read_form(request: Request, app: App, preprocess: Preprocess) -> list[Product]:
@@ -197,7 +200,7 @@ async def _read_form(request: Request, app: App, preprocess: Preprocess) -> list
     finally:
         await form.close()
     if "products" in fields:
-        entries = parse(json.dumps({"products": _json(fields["products"])}).encode())
+        entries = _entries({"products": _json(fields["products"], "the field 'products'")})
     else:
         try:
             entries = [ProductIn.model_validate({**fields, **({"image": "image"} if "image" in files else {})})]
@@ -211,11 +214,11 @@ async def _read_form(request: Request, app: App, preprocess: Preprocess) -> list
     return products
 
 
-def _json(words: str) -> Any:
+def _json(words: str | bytes, what: str) -> Any:
     try:
         return json.loads(words)
     except (ValueError, RecursionError) as error:
-        raise BadRequestError(400, f"the field 'products' is not valid JSON: {error}") from None
+        raise BadRequestError(400, f"{what} is not valid JSON: {error}") from None
 
 
 def _decoded(entry: ProductIn, place: int) -> bytes | None:
