@@ -10,13 +10,36 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 
 from pathlib import Path
 
-from metaflow import Config, FlowSpec, card, current, project, resources, retry, step
+from metaflow import (
+    Config,
+    FlowSpec,
+    card,
+    config_expr,
+    current,
+    exit_hook,
+    package_sources,
+    project,
+    resources,
+    retry,
+    schedule,
+    step,
+    timeout,
+)
 
+from rayon.cluster import on_cluster
 from rayon.experiment import read_experiment
+from rayon.hooks import report_failure
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@schedule(
+    cron=config_expr("experiment.deploy.schedules.feedback"),
+    timezone=config_expr("experiment.deploy.schedules.timezone"),
+)
+@exit_hook(on_error=[report_failure])
+@on_cluster
+@package_sources("../src/rayon", suffixes=[".py", ".json", ".yaml"])
 @project(name="rayon")
 class FeedbackFlow(FlowSpec):
     """Turn new feedback into data.
@@ -35,7 +58,8 @@ class FeedbackFlow(FlowSpec):
         help="the experiment's YAML file",
     )
 
-    @retry(times=2, minutes_between_retries=0)
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.shard.minutes)
     @resources(cpu=experiment.resources.shard.cpu, memory=experiment.resources.shard.memory)
     @step
     def start(self):
@@ -64,6 +88,9 @@ class FeedbackFlow(FlowSpec):
         self.next(self.end)
 
     @card(type="blank", id="feedback")
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
         """Draw the card; ask for a retraining where enough was corrected."""
@@ -75,9 +102,9 @@ class FeedbackFlow(FlowSpec):
 
         config = load_config(self.experiment, ROOT)
         current.run.add_tag(feedback_tag(config.name))
-        self.request = enough_corrections(config, self.tally)
+        self.request, self.silence = enough_corrections(config, self.tally), ""
         if self.request:
-            request_retraining(config.name, self.request, {"run": current.pathspec, **self.tally}, current)
+            self.silence = request_retraining(config, self.request, {"run": current.pathspec, **self.tally}, current)
         facts = {"catalogue": config.name, "read up to": f"no. {self.cursor}", "shards so far": str(len(self.shards))}
         samples = sample_accepted(config, self.decisions)
         current.card["feedback"].extend(
@@ -87,7 +114,7 @@ class FeedbackFlow(FlowSpec):
         print(f"{told['accepted']:,} of {told['read']:,} accepted, {told['corrections']:,} of them corrections")
         print(f"{len(self.waiting):,} wait for an admin: settle them in the app, under Feedback")
         if self.request:
-            print(f"retraining asked for: {self.request}")
+            print(f"retraining asked for: {self.request}{self.silence and f' (no event: {self.silence})'}")
         print(f"card  python flows/feedback_flow.py card view {current.run_id}/end --id feedback")
         print("next  python flows/preprocess_flow.py run | python flows/train_flow.py run | python -m rayon loop")
 

@@ -10,13 +10,37 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 
 from pathlib import Path
 
-from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+from metaflow import (
+    Config,
+    FlowSpec,
+    Parameter,
+    card,
+    config_expr,
+    current,
+    exit_hook,
+    package_sources,
+    project,
+    resources,
+    retry,
+    schedule,
+    step,
+    timeout,
+)
 
+from rayon.cluster import on_cluster
 from rayon.experiment import read_experiment, read_monitoring_settings
+from rayon.hooks import report_failure
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@schedule(
+    cron=config_expr("experiment.deploy.schedules.monitor"),
+    timezone=config_expr("experiment.deploy.schedules.timezone"),
+)
+@exit_hook(on_error=[report_failure])
+@on_cluster
+@package_sources("../src/rayon", suffixes=[".py", ".json", ".yaml"])
 @project(name="rayon")
 class MonitorFlow(FlowSpec):
     """Watch a classifier in production: ok, watch or retrain, and why.
@@ -60,6 +84,9 @@ class MonitorFlow(FlowSpec):
         "feedback", default="", type=str, help="what people said: a CSV or Parquet file with product_id and label"
     )
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def start(self):
         """Choose the reference and what is compared with it."""
@@ -76,11 +103,9 @@ class MonitorFlow(FlowSpec):
         print(f"looking at {', '.join(self.sources) or f'nothing: nobody asked in the last {self.window}'}")
         self.next(self.judge)
 
-    @retry(times=1, minutes_between_retries=0)
-    @resources(
-        cpu=experiment.resources.score.cpu,
-        memory=experiment.resources.score.memory,
-    )
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.score.minutes)
+    @resources(cpu=experiment.resources.score.cpu, memory=experiment.resources.score.memory)
     @step
     def judge(self):
         """Compare the window with the reference and settle the verdict."""
@@ -109,9 +134,13 @@ class MonitorFlow(FlowSpec):
             self.wandb = run.where()
         self.next(self.report)
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.score.minutes)
+    @resources(cpu=experiment.resources.score.cpu, memory=experiment.resources.score.memory)
     @step
     def report(self):
         """Make the HTML report of a sample; where it cannot be made, say why and go on."""
+        from rayon.config import durable
         from rayon.data.outputs import Outputs
         from rayon.drift_report import make_report
         from rayon.monitor_run import open_both
@@ -128,13 +157,16 @@ class MonitorFlow(FlowSpec):
             then.frame, now.frame, settings.report_rows, settings.report_megabytes, f"{current.run_id}"
         )
         with stopping():
-            folder = Outputs(str(Path(config.cache) / "monitoring"))
+            folder = Outputs(durable(config, "monitoring"))
             self.report_file = folder.write(f"{config.name}-{current.run_id}.html", self.page.encode())
         if self.report_problem:
             print(self.report_problem)
         self.next(self.end)
 
     @card(type="blank", id="monitor")
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
         """Draw the card and say the verdict, why, where to look and what to run next."""
@@ -144,10 +176,12 @@ class MonitorFlow(FlowSpec):
         from rayon.preparing import load_config
 
         config = load_config(self.experiment, ROOT)
-        self.request = ""
+        self.request, self.silence = "", ""
         if self.verdict["verdict"] in config.retraining.verdicts:
             self.request = f"the monitor says {self.verdict['verdict']}: {'; '.join(self.verdict['reasons'][:3])}"
-            request_retraining(config.name, self.request, {"run": current.pathspec, **self.point["ratios"]}, current)
+            self.silence = request_retraining(
+                config, self.request, {"run": current.pathspec, **self.point["ratios"]}, current
+            )
         report = self.report_problem or f"{self.report_file}, and the artifact `page` of this run"
         facts = {
             "looked at": ", ".join(self.sources) or "nothing",

@@ -10,13 +10,39 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 
 from pathlib import Path
 
-from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+from metaflow import (
+    Config,
+    FlowSpec,
+    Parameter,
+    card,
+    config_expr,
+    current,
+    exit_hook,
+    package_sources,
+    project,
+    resources,
+    retry,
+    schedule,
+    step,
+    timeout,
+)
+from metaflow import namespaced_event_name, trigger
 
+from rayon.cluster import on_cluster
 from rayon.experiment import read_experiment
+from rayon.hooks import report_failure
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@trigger(event=namespaced_event_name("retraining"))  # rayon.events publishes it
+@schedule(
+    cron=config_expr("experiment.deploy.schedules.preprocess"),
+    timezone=config_expr("experiment.deploy.schedules.timezone"),
+)
+@exit_hook(on_error=[report_failure])
+@on_cluster
+@package_sources("../src/rayon", suffixes=[".py", ".json", ".yaml"])
 @project(name="rayon")
 class PreprocessFlow(FlowSpec):
     """Make a dataset version of a catalogue.
@@ -40,6 +66,9 @@ class PreprocessFlow(FlowSpec):
         "fresh", default=False, type=bool, help="build everything anew, without the last version's shards"
     )
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def start(self):
         """Read and validate the catalogue; plan the shards that are new."""
@@ -49,7 +78,7 @@ class PreprocessFlow(FlowSpec):
 
         config = load_config(self.experiment, ROOT)
         with stopping():
-            provide_catalog(config, tell=print)
+            config = provide_catalog(config, tell=print)
             last = None if self.fresh else latest_dataset(config.name)
             self.plan = plan_dataset(config, last.manifest if last else None, read_keys)
         parts, self.plan = self.plan.parts, self.plan._replace(parts=())
@@ -61,7 +90,8 @@ class PreprocessFlow(FlowSpec):
         print(f"{counts['read']:,} rows read, {counts['unchanged']:,} as before: {len(parts)} new shards to build")
         self.next(self.build, foreach="numbers")
 
-    @retry(times=2, minutes_between_retries=0)
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.shard.minutes)
     @resources(cpu=experiment.resources.shard.cpu, memory=experiment.resources.shard.memory)
     @step
     def build(self):
@@ -80,6 +110,9 @@ class PreprocessFlow(FlowSpec):
             self.built = shard._replace(data=b"", ref=ref)
         self.next(self.combine)
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def combine(self, inputs):
         """List all shards in the manifest of the new version; gather the rejects."""
@@ -99,6 +132,9 @@ class PreprocessFlow(FlowSpec):
         self.next(self.end)
 
     @card(type="blank", id="dataset")
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
         """Draw the card: counts, categories, photos, rejects."""

@@ -10,13 +10,36 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 
 from pathlib import Path
 
-from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
+from metaflow import (
+    Config,
+    FlowSpec,
+    Parameter,
+    card,
+    config_expr,
+    current,
+    exit_hook,
+    package_sources,
+    project,
+    resources,
+    retry,
+    schedule,
+    step,
+    timeout,
+)
 
+from rayon.cluster import on_cluster
 from rayon.experiment import read_experiment
+from rayon.hooks import report_failure
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@schedule(
+    cron=config_expr("experiment.deploy.schedules.score"), timezone=config_expr("experiment.deploy.schedules.timezone")
+)
+@exit_hook(on_error=[report_failure])
+@on_cluster
+@package_sources("../src/rayon", suffixes=[".py", ".json", ".yaml"])
 @project(name="rayon")
 class ScoreFlow(FlowSpec):
     """Score products: a category, how sure, and whether a human should look.
@@ -38,10 +61,10 @@ class ScoreFlow(FlowSpec):
     )
     source = Parameter(
         "input",
-        default="unseen",
+        default=config_expr("experiment.score.input"),
         type=str,
-        help="what to score: a CSV, TSV (.gz too) or Parquet file, or a folder of Parquet files; or 'unseen', the "
-        "products that the split of the latest dataset version keeps aside",
+        help="what to score, if not that of the experiment: a CSV, TSV (.gz too) or Parquet file, or a folder of Parquet "
+        "files, by path or s3:// address; or 'unseen', the products that the split keeps aside",
     )
     images = Parameter("images", default="", type=str, help="the input's photo folder, if not that of the experiment")
     model = Parameter(
@@ -55,9 +78,13 @@ class ScoreFlow(FlowSpec):
         "output", default="", type=str, help="a folder or s3://bucket/prefix, if not that of the experiment"
     )
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.score.minutes)
+    @resources(cpu=experiment.resources.score.cpu, memory=experiment.resources.score.memory)
     @step
     def start(self):
         """Choose the model, read and validate the input, plan the shards."""
+        from rayon.config import durable
         from rayon.preparing import load_config, stopping
         from rayon.registry import find_model
         from rayon.score_run import UNSEEN, open_predictor, plan_jobs, share_out, with_input
@@ -72,11 +99,8 @@ class ScoreFlow(FlowSpec):
             self.jobs, self.refused = plan_jobs(
                 config, self.source, keep=lambda number, part: setattr(self, f"part_{number:05d}", part)
             )
-        self.destination = (
-            self.output
-            or config.score.output
-            or str(Path(config.cache) / "predictions" / f"{config.name}-{current.run_id}")
-        )
+        own = f"{config.name}-{current.run_id}"
+        self.destination = self.output or config.score.output or durable(config, "predictions", own)
         self.tasks = share_out(self.jobs, config.score.tasks)
         rows = sum(job["rows"] for job in self.jobs)
         print(
@@ -85,7 +109,8 @@ class ScoreFlow(FlowSpec):
         )
         self.next(self.score, foreach="tasks")
 
-    @retry(times=2, minutes_between_retries=0)
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.score.minutes)
     @resources(
         cpu=experiment.resources.score.cpu,
         memory=experiment.resources.score.memory,
@@ -122,6 +147,9 @@ class ScoreFlow(FlowSpec):
         print(f"{len(self.input) - found} shards scored, {found} found done")
         self.next(self.combine)
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def combine(self, inputs):
         """Add up what the tasks did; gather the rejects; check that every row is a prediction or a reject."""
@@ -148,6 +176,9 @@ class ScoreFlow(FlowSpec):
         self.next(self.end)
 
     @card(type="blank", id="scores")
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
         """Draw the card and say where the predictions are."""

@@ -10,15 +10,33 @@ import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is impor
 
 from pathlib import Path
 
-from metaflow import Config, FlowSpec, Parameter, card, current, project, resources, retry, step
-from metaflow import namespaced_event_name, trigger
+from metaflow import (
+    Config,
+    FlowSpec,
+    Parameter,
+    card,
+    current,
+    exit_hook,
+    package_sources,
+    project,
+    resources,
+    retry,
+    step,
+    timeout,
+)
+from metaflow import trigger_on_finish
 
+from rayon.cluster import on_cluster
 from rayon.experiment import read_experiment
+from rayon.hooks import report_failure
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@trigger(event=namespaced_event_name("retraining"))  # rayon.events publishes it
+@trigger_on_finish(flow="PreprocessFlow")
+@exit_hook(on_error=[report_failure])
+@on_cluster
+@package_sources("../src/rayon", suffixes=[".py", ".json", ".yaml"])
 @project(name="rayon")
 class TrainFlow(FlowSpec):
     """Train a calibrated text + photo classifier on a dataset version.
@@ -51,9 +69,13 @@ class TrainFlow(FlowSpec):
     )
     reason = Parameter("reason", default="", type=str, help="why it is promoted, for the history")
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.shard.minutes)
+    @resources(cpu=experiment.resources.shard.cpu, memory=experiment.resources.shard.memory)
     @step
     def start(self):
         """Take the dataset version to train on; prepare one where there is none."""
+        from rayon.events import open_reasons
         from rayon.preparing import choose_dataset, load_config, stopping
         from rayon.promotion import check_policy
 
@@ -63,9 +85,11 @@ class TrainFlow(FlowSpec):
             chosen = choose_dataset(config, self.dataset, current, store=lambda name, data: setattr(self, name, data))
         self.manifest, self.dataset_run = chosen.manifest.to_json(), chosen.run
         self.candidates = list(config.candidates)
+        self.why = self.reason or open_reasons(config.name)
         self.next(self.encode)
 
-    @retry(times=2, minutes_between_retries=0)
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.encode.minutes)
     @resources(
         cpu=experiment.resources.encode.cpu,
         memory=experiment.resources.encode.memory,
@@ -85,7 +109,8 @@ class TrainFlow(FlowSpec):
         self.next(self.train, foreach="candidates")
 
     @card(type="blank", id="train", refresh_interval=2)
-    @retry(times=2, minutes_between_retries=0)
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.train.minutes)
     @resources(
         cpu=experiment.resources.train.cpu,
         memory=experiment.resources.train.memory,
@@ -104,6 +129,9 @@ class TrainFlow(FlowSpec):
         self.next(self.evaluate)
 
     @card(type="blank", id="model")
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.train.minutes)
+    @resources(cpu=experiment.resources.train.cpu, memory=experiment.resources.train.memory)
     @step
     def evaluate(self, inputs):
         """Select the candidate that is best on held-out products; measure all on the gold set; draw and log."""
@@ -112,7 +140,7 @@ class TrainFlow(FlowSpec):
         from rayon.preparing import load_config, load_dataset
         from rayon.registry import model_tag
 
-        self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded"])
+        self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded", "why"])
         config = load_config(self.experiment, ROOT)
         dataset = load_dataset(self.manifest, config)
         results = {task.candidate: task.result for task in inputs}
@@ -126,7 +154,8 @@ class TrainFlow(FlowSpec):
         self.next(self.gate)
 
     @card(type="blank", id="gate")
-    @retry(times=1, minutes_between_retries=0)
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.train.minutes)
     @resources(
         cpu=experiment.resources.train.cpu,
         memory=experiment.resources.train.memory,
@@ -144,10 +173,13 @@ class TrainFlow(FlowSpec):
         with stopping():
             dataset = load_dataset(self.manifest, config)
             self.verdict, self.promoted = conclude_training(
-                self.bundle, dataset, config, measured.get(BASELINE), self.promote, self.reason, current
+                self.bundle, dataset, config, measured.get(BASELINE), self.promote, self.why, current
             )
         self.next(self.end)
 
+    @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
+    @timeout(minutes=experiment.resources.other.minutes)
+    @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
         """Say in six lines what was trained, how good it is, against what, where to look and what to run next."""

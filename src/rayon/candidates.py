@@ -7,13 +7,12 @@ Brings together training, the gold set, the live card and tracking; the flow sto
 from __future__ import annotations
 
 import logging
-import shutil
 import warnings
-from pathlib import Path
 from typing import Any
 
 from rayon.bundle import read_bundle
 from rayon.cards_training import CardCallback
+from rayon.checkpoints import Checkpoints
 from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
@@ -35,7 +34,7 @@ def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> 
         return {"bundle": None, "gold": gold._asdict(), "probabilities": None, "history": [], "resumed_from_epoch": 0}
     _quieten()
     encoded = encode_dataset(dataset, config, progress_line())
-    folder = _checkpoint_folder(name, config, current)
+    checkpoints = Checkpoints(config, current.flow_name, current.run_id, current.origin_run_id, name)
     branches = [branch.name for branch in candidate_branches(name, config)]
     with track(config, current, f"train-{name}", [name]) as run:
         card = CardCallback(name, {"branches": ", ".join(branches), "products": f"{len(dataset):,}"})
@@ -45,8 +44,8 @@ def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> 
             dataset,
             encoded,
             config,
-            folder,
-            [card],
+            checkpoints.folder,
+            [card, checkpoints],
             logger or False,
             {"run": f"{current.flow_name}/{current.run_id}"},
         )
@@ -54,7 +53,7 @@ def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> 
         report = report_gold(gold, dataset, config)
         run.summary(summary_of(report))
         print(f"{name}: gold macro-F1 {report.metrics['macro_f1'].value:.3f} after {len(trained.history)} epochs")
-    shutil.rmtree(folder, ignore_errors=True)
+    checkpoints.remove()
     return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}
 
 
@@ -62,17 +61,3 @@ def _quieten() -> None:
     """Keep Lightning's remarks on devices and workers out of the flow's log; its errors stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
-
-
-def _checkpoint_folder(name: str, config: Config, current: Any) -> Path:
-    """The folder of a candidate's checkpoints; a resumed run goes on in that of the run it resumes.
-
-    It is linked and not copied: Lightning forgets the best epoch so far when checkpoints lie elsewhere.
-    """
-    root = Path(config.cache) / "checkpoints"
-    folder = root / f"{current.flow_name}-{current.run_id}" / name
-    origin = root / f"{current.flow_name}-{current.origin_run_id}" / name
-    if current.origin_run_id and origin.is_dir() and not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.symlink_to(origin.resolve(), target_is_directory=True)
-    return folder.resolve()

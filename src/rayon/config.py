@@ -23,6 +23,7 @@ _STRICT = ConfigDict(extra="forbid")
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+Cron = Annotated[str, Field(pattern=r"^$|^\S+( \S+){4}$")]
 GramRange = tuple[Positive, Positive]
 T = TypeVar("T")
 
@@ -53,7 +54,8 @@ class Synthetic:
 
 @dataclass(frozen=True, config=_STRICT)
 class Catalog:
-    """Where the catalogue is and how to read it. Relative paths start at the project's root.
+    """Where the catalogue is and how to read it. Relative paths start at the project's root; `products`, `labels` and
+    `images` may be s3:// addresses.
 
     `labels` names a second file that holds the category, row for row (Rakuten's Y file). `images` is the folder of the
     photos; with None the image column holds absolute paths or, where `allow_urls`, http(s) addresses. `image_name`
@@ -69,6 +71,10 @@ class Catalog:
     delimiter: str = ","
     allow_urls: bool = False
     synthetic: Synthetic | None = None
+
+    def __post_init__(self) -> None:
+        if self.synthetic is not None and "://" in self.products:
+            raise ValueError("a generated catalogue is written to a folder of this machine: make `products` a path")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -217,13 +223,15 @@ class Score:
 
     `precision` is the target, one of `evaluation.precision_targets` of the model's training, whose threshold decides
     between 'accept' and 'review'. Shards of `shard_rows` products are shared out among `tasks` tasks (at most 100, as
-    Metaflow allows no wider foreach). `output` is the folder or s3:// address of the Parquet files, '' for one below
-    the cache.
+    Metaflow allows no wider foreach). `input` is what is scored where the command names nothing, 'unseen' for the
+    products that the split keeps aside. `output` is the folder or s3:// address of the Parquet files, '' for one of
+    each run below `shared`, or the cache.
     """
 
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.95
     shard_rows: Annotated[int, Field(ge=1, le=100_000)] = 2000
     tasks: Annotated[int, Field(ge=1, le=100)] = 2
+    input: str = "unseen"
     output: str = ""
 
 
@@ -293,21 +301,64 @@ class Retraining:
 
 @dataclass(frozen=True, config=_STRICT)
 class StepResources:
-    """What one step asks of the cluster: cores, megabytes of memory, GPUs."""
+    """What one attempt at a step asks for: cores, megabytes of memory, GPUs, and the minutes it may take at most."""
 
     cpu: Positive = 2
     memory: Annotated[int, Field(ge=256)] = 4096
     gpu: NonNegative = 0
+    minutes: Positive = 1440
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Resources:
-    """What the steps ask of the cluster."""
+    """What the steps ask for; `other` are those that plan, add up, draw and say."""
 
     shard: StepResources = dataclasses.field(default_factory=StepResources)
     encode: StepResources = dataclasses.field(default_factory=StepResources)
     train: StepResources = dataclasses.field(default_factory=StepResources)
     score: StepResources = dataclasses.field(default_factory=StepResources)
+    other: StepResources = dataclasses.field(default_factory=StepResources)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Schedules:
+    """When the deployed flows start by themselves: five-field cron expressions in the time zone, '' for never."""
+
+    preprocess: Cron = ""
+    score: Cron = ""
+    monitor: Cron = ""
+    feedback: Cron = ""
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Pods:
+    """What Kubernetes needs to know of the pods, beside `resources`.
+
+    An empty `image`, `service_account` or `secrets` leaves it to Metaflow's own configuration
+    (METAFLOW_KUBERNETES_CONTAINER_IMAGE ...). `secrets` are Kubernetes secrets whose entries become environment
+    variables. The `gpu_` settings are for the steps that ask for a GPU, an empty `gpu_image` means `image`.
+    `shared_memory` is the size of /dev/shm in MB, which loaders of photos use; 0 leaves the cluster's own.
+    """
+
+    image: str = ""
+    gpu_image: str = ""
+    service_account: str = ""
+    secrets: tuple[str, ...] = ()
+    node_selector: dict[str, str] = dataclasses.field(default_factory=dict)
+    gpu_node_selector: dict[str, str] = dataclasses.field(default_factory=dict)
+    gpu_tolerations: tuple[dict[str, str], ...] = ()
+    shared_memory: NonNegative = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Deploy:
+    """How the flows run once deployed. `retries` of a failed attempt, `retry_minutes` apart, hold everywhere."""
+
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    retry_minutes: NonNegative = 0
+    schedules: Schedules = dataclasses.field(default_factory=Schedules)
+    pods: Pods = dataclasses.field(default_factory=Pods)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -322,7 +373,9 @@ class Tracking:
 class Config:
     """One experiment. `name` marks the runs of one catalogue.
 
-    `cache` is the folder of what can be made again: encoded products, opened shards, checkpoints of running trainings.
+    `cache` is this machine's folder of what can be made again: encoded products, opened shards, checkpoints of running
+    trainings. `shared` is a folder or s3:// address where other machines find encoded products and checkpoints, and
+    where predictions and reports go that no other setting places; '' where there is one machine.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -340,8 +393,10 @@ class Config:
     feedback: FeedbackRules = dataclasses.field(default_factory=FeedbackRules)
     retraining: Retraining = dataclasses.field(default_factory=Retraining)
     resources: Resources = dataclasses.field(default_factory=Resources)
+    deploy: Deploy = dataclasses.field(default_factory=Deploy)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
     cache: str = ".rayon"
+    shared: str = ""
 
 
 _ADAPTER: TypeAdapter[Config] = TypeAdapter(Config)
@@ -398,7 +453,7 @@ def resolve_paths(config: Config, root: Path) -> Config:
     """Return `config` with the catalogue's relative paths and the cache folder made absolute, starting at `root`."""
 
     def absolute(path: str | None) -> str | None:
-        return None if path is None else str((root / path).resolve())
+        return path if path is None or "://" in path else str((root / path).resolve())
 
     catalog = dataclasses.replace(
         config.catalog,
@@ -406,7 +461,13 @@ def resolve_paths(config: Config, root: Path) -> Config:
         labels=absolute(config.catalog.labels),
         images=absolute(config.catalog.images),
     )
-    return dataclasses.replace(config, catalog=catalog, cache=str(absolute(config.cache)))
+    shared = str(absolute(config.shared)) if config.shared else ""
+    return dataclasses.replace(config, catalog=catalog, cache=str(absolute(config.cache)), shared=shared)
+
+
+def durable(config: Config, *names: str) -> str:
+    """Return where a run leaves what others read later: a folder of `shared`, or of the cache where that is ''."""
+    return "/".join([(config.shared or config.cache).rstrip("/"), *names])
 
 
 def to_dict(config: Config) -> dict[str, Any]:

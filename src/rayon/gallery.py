@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.data.images import normalise_photo
 from rayon.models.encoders import encoder_key
-from rayon.models.features import FeatureStore
+from rayon.models.shared import feature_store
 
 _SIDE, _QUALITY = 128, 80
 _TITLE_CHARS = 200
@@ -86,7 +85,7 @@ def make_gallery(dataset: Dataset, config: Config, seed: int = 0) -> bytes:
     turn = shuffled.groupby("category").cumcount()
     rows = np.sort(turn.sort_values(kind="stable").index[: config.app.gallery].to_numpy())
     chosen = dataset.frame.loc[rows]
-    store = FeatureStore(Path(config.cache) / "features")
+    store = feature_store(config)
     sources: dict[str, str] = {}
     columns: dict[str, pa.Array] = {
         "product_id": pa.array(chosen["product_id"].tolist(), pa.string()),

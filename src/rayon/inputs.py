@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +19,10 @@ from rayon.data.images import decode_square
 from rayon.data.text import product_text
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.encoding import encode_images, encode_texts
-from rayon.models.features import FeatureStore, features_for
+from rayon.models.features import features_for
 from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
+from rayon.models.shared import feature_store
 
 NGRAM = "ngram"
 
@@ -49,7 +49,7 @@ def encode_dataset(dataset: Dataset, config: Config, tell: Tell = lambda *_: Non
     Products are found by the content of their text or photo: a second run, another split or a grown catalogue encodes
     nothing twice. An encoder is loaded only if it has something to do.
     """
-    store = FeatureStore(Path(config.cache) / "features")
+    store = feature_store(config)
     features: dict[str, NDArray[np.float32]] = {}
     encoded: dict[str, int] = {}
     text, image = config.branches.text, config.branches.image

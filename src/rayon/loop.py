@@ -11,7 +11,7 @@ import os
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from metaflow import Run, namespace
 
 from rayon.champions import branch_here, finished_runs, runs_tagged, started
 from rayon.config import Config, Retraining
-from rayon.events import Request, last_training, requests_since
+from rayon.events import Request, last_training, requests_since, too_soon
 from rayon.feedback import Store
 from rayon.feedback_run import open_feedback
 from rayon.monitor_run import monitor_tag
@@ -27,7 +27,6 @@ from rayon.preparing import RayonError
 from rayon.registry import any_dataset, dataset_of, feedback_state, latest_dataset, model_tag, scores_tag
 
 Tell = Callable[[str], None]
-_WEEK = timedelta(days=7)
 
 
 class Decision(NamedTuple):
@@ -62,12 +61,8 @@ def decide(
     reason = "; ".join(dict.fromkeys(request.reason for request in requests))
     if not fresh:
         return Decision(False, f"there is nothing new to learn from, though a training was asked for: {reason}")
-    ready = trainings[0] + timedelta(hours=limits.cooldown_hours)
-    if now < ready:
-        return Decision(False, f"the last training is too young: not before {ready:%Y-%m-%d %H:%M} UTC ({reason})")
-    recent = sum(now - training < _WEEK for training in trainings)
-    if recent >= limits.per_week:
-        return Decision(False, f"{recent} trainings in the last 7 days are as many as allowed ({reason})")
+    if refused := too_soon(now, trainings, limits):
+        return Decision(False, f"{refused} ({reason})")
     return Decision(True, reason)
 
 

@@ -5,6 +5,7 @@ Knows the registry and the data package; it holds no rule of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from metaflow.exception import MetaflowException
 from rayon.champions import RegistryError
 from rayon.config import Config, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
+from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import OutputError
 from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.shards import Manifest
@@ -65,14 +67,17 @@ def stopping() -> Iterator[None]:
         raise RayonError(str(error)) from None
 
 
-def provide_catalog(config: Config, tell: Callable[[str], None]) -> None:
-    """Write the generated catalogue where the settings ask for one and it is not there yet."""
+def provide_catalog(config: Config, tell: Callable[[str], None]) -> Config:
+    """Return the settings with the catalogue's tables on this machine.
+
+    A generated catalogue is written where the settings ask for one and it is not there yet; one on S3 is copied here.
+    """
     settings = config.catalog.synthetic
-    if settings is None:
-        return
-    folder = Path(config.catalog.products).parent
-    tell(f"demo catalogue: {settings.rows:,} products in {folder}")
-    write_catalogue(folder, settings)
+    if settings is not None:
+        folder = Path(config.catalog.products).parent
+        tell(f"demo catalogue: {settings.rows:,} products in {folder}")
+        write_catalogue(folder, settings)
+    return dataclasses.replace(config, catalog=fetch_catalog(config.catalog, Path(config.cache) / "catalogs"))
 
 
 def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[str, bytes], None]) -> DatasetVersion:
@@ -88,7 +93,7 @@ def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[s
         print(f"dataset: {found.run}, {found.manifest.counts['kept']:,} products, made {found.manifest.created}")
         return found
     print(f"dataset: no finished PreprocessFlow run of '{config.name}', so it is prepared here, by the same steps")
-    provide_catalog(config, tell=print)
+    config = provide_catalog(config, tell=print)
     last = latest_dataset(config.name, flow="TrainFlow")
 
     def keep(number: int, shard: BuiltShard) -> str:

@@ -20,7 +20,7 @@ from rayon.gate import HOLD, GateRecord, Said, Verdict, judge
 from rayon.gold import predict_gold_baseline
 from rayon.inference import Predictor, PredictorError
 from rayon.models.encoders import EncoderError
-from rayon.models.features import FeatureStore
+from rayon.models.shared import feature_store
 from rayon.preparing import RayonError, open_latest, track
 from rayon.registry import Model, find_model
 from rayon.rescoring import gold_labels, reproduced, rescore
@@ -174,4 +174,4 @@ def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str, w
 
 def open_model(model: Model, config: Config) -> Predictor:
     """Return a predictor whose decisions nobody asks for."""
-    return Predictor(read_bundle(model.bundle), model.version, None, FeatureStore(Path(config.cache) / "features"))
+    return Predictor(read_bundle(model.bundle), model.version, None, feature_store(config))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.gold import gold_rows
 from rayon.inference import Predictor
-from rayon.models.features import FeatureStore
+from rayon.models.shared import feature_store
 from rayon.scoring import score_table
 
 _KEY = b"rayon.reference"
@@ -40,7 +39,7 @@ def make_reference(bundle: bytes, model: str, dataset: Dataset, config: Config) 
 
     Features are found in the experiment's cache, so that nothing is encoded again.
     """
-    store = FeatureStore(Path(config.cache) / "features")
+    store = feature_store(config)
     opened = read_bundle(bundle)
     measured = [threshold.precision for threshold in opened.thresholds]
     precision = config.score.precision if config.score.precision in measured else None

@@ -6,6 +6,7 @@ predictors, no flow and no registry.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -77,11 +78,17 @@ def reproduced(bundle: bytes, dataset: Dataset, cache: Path) -> float:
         (folder / "products").write_bytes(write_table(pa.table(products._asdict(), schema=_SCHEMA)))
         command = [sys.executable, "-m", "rayon.rescoring", name, str(cache)]
         try:
-            subprocess.run(command, check=True, timeout=_SECONDS, capture_output=True)
+            subprocess.run(command, check=True, timeout=_SECONDS, capture_output=True, env=_environment())
             there = np.load(folder / "probabilities.npy", allow_pickle=False)
         except (subprocess.SubprocessError, OSError, ValueError):
             return float("inf")
     return float(np.abs(here - there).max(initial=0.0)) if here.shape == there.shape else float("inf")
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which the other one finds the same package: on a cluster it is not installed."""
+    paths = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 _SCHEMA = pa.schema({"designations": pa.string(), "descriptions": pa.string(), "photos": pa.large_binary()})

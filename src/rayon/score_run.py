@@ -21,14 +21,15 @@ import pyarrow.parquet as pq
 
 from rayon.bundle import BundleError, read_bundle
 from rayon.config import Config
-from rayon.data.outputs import Outputs
+from rayon.data.fetching import fetch_catalog
+from rayon.data.outputs import Outputs, is_remote
 from rayon.data.planning import plan_scoring
 from rayon.data.shards import ShardRef, read_table, write_table
 from rayon.data.splits import assign_splits
 from rayon.data.validation import join_rejects
 from rayon.inference import Predictor, PredictorError
 from rayon.models.encoders import EncoderError
-from rayon.models.features import FeatureStore
+from rayon.models.shared import feature_store
 from rayon.preparing import RayonError
 from rayon.registry import Model, any_dataset, read_keys, read_shard
 from rayon.schema import REJECT_COLUMNS
@@ -52,15 +53,22 @@ class Done(NamedTuple):
 
 
 def with_input(config: Config, source: str, images: str) -> Config:
-    """Return the settings with another catalogue: the file or folder `source`, its photos in the folder `images`."""
+    """Return the settings with another catalogue: the file or folder `source`, its photos in the folder `images`.
+
+    Both are paths or s3:// addresses.
+    """
     catalog = dataclasses.replace(
         config.catalog,
-        products=str(Path(source).resolve()),
+        products=_place(source),
         labels=None,
-        images=str(Path(images).resolve()) if images else config.catalog.images,
+        images=_place(images) if images else config.catalog.images,
         synthetic=None,
     )
     return dataclasses.replace(config, catalog=catalog)
+
+
+def _place(location: str) -> str:
+    return location if is_remote(location) else str(Path(location).resolve())
 
 
 def open_predictor(model: Model, config: Config) -> Predictor:
@@ -70,7 +78,7 @@ def open_predictor(model: Model, config: Config) -> Predictor:
         RayonError: the model cannot be served here; the sentence says what to do.
     """
     try:
-        store = FeatureStore(Path(config.cache) / "features")
+        store = feature_store(config)
         return Predictor(read_bundle(model.bundle), model.version, config.score.precision, store)
     except (BundleError, EncoderError, PredictorError) as error:
         raise RayonError(f"the model {model.version} cannot be served: {error}") from None
@@ -85,6 +93,7 @@ def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -
     """
     if source == UNSEEN:
         return list(_unseen_jobs(config)), join_rejects([])
+    config = dataclasses.replace(config, catalog=fetch_catalog(config.catalog, Path(config.cache) / "catalogs"))
     jobs: list[Job] = []
     rejects: list[pd.DataFrame] = []
     for piece in plan_scoring(config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,3 +134,27 @@ def train(load, tmp_path) -> Callable[..., tuple[Trained, Dataset, Encoded]]:
         return train_candidate(kind, dataset, encoded, config, tmp_path / folder, **more), dataset, encoded
 
     return run
+
+
+@pytest.fixture
+def bucket(monkeypatch) -> Iterator[str]:
+    """An empty bucket of a server that speaks S3, on loopback."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "METAFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+    import httpx
+
+    httpx.post(f"http://{host}:{port}/moto-api/reset")  # it keeps its objects in the process
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="rayon-tests")
+    yield "s3://rayon-tests"
+    server.stop()

@@ -13,8 +13,28 @@ from tempfile import mkdtemp
 import pytest
 
 
-def postgres_url() -> Iterator[str]:
-    """Start a server on a folder of its own, yield the URL of its database, stop it."""
+class Postgres:
+    """A server that runs, and the URL of its database."""
+
+    def __init__(self, url: str, control: list[str], options: str) -> None:
+        self.url = url
+        self._control = control
+        self._options = options
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._run("-o", self._options, "start")
+
+    def stop(self) -> None:
+        """Stop it at once, as a machine that goes down does."""
+        self._run("-m", "immediate", "stop")
+
+    def _run(self, *words: str) -> None:
+        subprocess.run([*self._control, *words], stdout=subprocess.DEVNULL, check=True, cwd="/")
+
+
+def postgres() -> Iterator[Postgres]:
+    """Start a server on a folder of its own, yield it, stop it."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
     if found is None:
@@ -32,13 +52,14 @@ def postgres_url() -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     data = str(folder / "data")
-    quiet = {"stdout": subprocess.DEVNULL, "check": True, "cwd": "/"}
-    subprocess.run([*as_user, found, "-D", data, "-U", "rayon", "-A", "trust", "--no-sync"], **quiet)  # type: ignore[call-overload]
+    command = [*as_user, found, "-D", data, "-U", "rayon", "-A", "trust", "--no-sync"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, cwd="/")
     options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
     control = [*as_user, str(tools / "pg_ctl"), "-D", data, "-w", "-l", f"{folder}/log"]
-    subprocess.run([*control, "-o", options, "start"], **quiet)  # type: ignore[call-overload]
+    server = Postgres(f"postgresql+psycopg://rayon@127.0.0.1:{port}/postgres", control, options)
+    server.start()
     try:
-        yield f"postgresql+psycopg://rayon@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)  # type: ignore[call-overload]
+        server.stop()
         shutil.rmtree(folder)

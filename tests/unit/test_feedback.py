@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from postgres import postgres_url
+from postgres import postgres
 
 from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id, open_store
 from rayon.schema import Prediction
@@ -23,7 +23,8 @@ SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    yield from postgres_url()
+    for running in postgres():
+        yield running.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

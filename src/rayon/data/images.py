@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Collection
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rayon.config import Preprocess
+from rayon.data.outputs import OutputError, Outputs, endpoint, is_remote
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What Pillow may try (its JPEG reader takes MPO too). Its other readers are rarely needed and much less hardened."""
@@ -131,25 +133,65 @@ def photo_path(location: str, folder: str | Path | None) -> Path:
     """
     if folder is None:
         return Path(location)
+    return Path(folder) / _inside(location)
+
+
+def remote_place(location: str, folder: str | Path | None) -> tuple[str, str]:
+    """Return the s3:// folder that a photo is in, and its name there.
+
+    Raises:
+        PhotoError: as `photo_path`.
+    """
+    if folder is None:
+        above, _, name = location.rpartition("/")
+        return above, name
+    return str(folder), _inside(location).as_posix()
+
+
+def _inside(location: str) -> PurePath:
     relative = PurePath(location)
-    if relative.is_absolute() or ".." in relative.parts:
+    if relative.is_absolute() or ".." in relative.parts or is_remote(location):
         sentence = f"'{location}' leaves the image folder (catalog.images): write a path relative to it, without '..'"
         raise PhotoError("photo_outside_folder", sentence)
-    return Path(folder) / relative
+    return relative
+
+
+@lru_cache(maxsize=8)
+def _folder(location: str, endpoint: str) -> Outputs:
+    return Outputs(location)
+
+
+def _read_remote(folder: str, name: str, max_megabytes: float) -> bytes:
+    outputs = _folder(folder, endpoint())
+    try:
+        found = outputs.look(name)
+        if found is not None:
+            _check_bytes(found.size, max_megabytes)
+        content = outputs.read(name) if found is not None else None
+    except OutputError as error:
+        outputs.check()
+        raise PhotoError("photo_unreadable", str(error)) from None
+    if content is None:
+        raise PhotoError("photo_missing", f"there is no file '{folder}/{name}'")
+    return content
 
 
 def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: str | Path | None = None) -> bytes:
-    """Read a photo's bytes from a path (below `folder` where one is set) or, where allowed, an http(s) address.
+    """Read a photo's bytes from a path or s3:// address, below `folder`, itself one or the other, where that is set;
+    or, where allowed, from an http(s) address.
 
     Raises:
         PhotoError: 'photo_url_not_allowed', 'photo_unreachable' (the only one worth trying again later),
             'photo_outside_folder', 'photo_missing', 'photo_unreadable', 'photo_empty' or 'photo_too_many_bytes'.
+        OutputError: the object store does not answer: no photo of it can be read, not just this one.
     """
     if is_url(location):
         if not allow_urls:
             sentence = f"'{location}' is an address and catalog.allow_urls is false: set it to true to fetch photos"
             raise PhotoError("photo_url_not_allowed", sentence)
         return _download(location, max_megabytes)
+    if is_remote(location) or (folder is not None and is_remote(str(folder))):
+        return _read_remote(*remote_place(location, folder), max_megabytes)
     path = photo_path(location, folder)
     try:
         status = os.stat(path)

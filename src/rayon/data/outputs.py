@@ -6,18 +6,34 @@ Knows names and bytes, through Arrow's file systems. It does not know what is in
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pyarrow import fs
+
+_TRIES = 8
+_CONNECT_SECONDS = 5.0
+_PIECE = 1 << 20
 
 
 class OutputError(ValueError):
     """An output cannot be written or read. The message names it and says what to do."""
+
+
+def is_remote(location: str) -> bool:
+    """Say whether a location is an address, s3://bucket/prefix, and no path of this machine."""
+    return "://" in location
+
+
+def endpoint() -> str:
+    """Return the address of the S3 server that the environment names, '' for Amazon's own."""
+    names = ("METAFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")
 
 
 class Listed(NamedTuple):
@@ -40,7 +56,7 @@ class Outputs:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self._local = "://" not in location
+        self._local = not is_remote(location)
         try:
             self._files, self._root = _open(location)
         except (ValueError, OSError) as error:
@@ -84,12 +100,47 @@ class Outputs:
         except OSError as error:
             raise OutputError(f"{name} cannot be deleted from '{self.location}': {error}") from None
 
-    def listing(self) -> Iterator[Listed]:
-        """Yield all files, in the folder and those below it; half-written ones are left out."""
-        selector = fs.FileSelector(self._root, allow_not_found=True, recursive=True)
-        for info in self._files.get_file_info(selector):
+    def listing(self, below: str = "") -> Iterator[Listed]:
+        """Yield all files in the folder, or in its folder `below`, and deeper; half-written ones are left out."""
+        selector = fs.FileSelector(f"{self._root}/{below}".rstrip("/"), allow_not_found=True, recursive=True)
+        try:
+            found = self._files.get_file_info(selector)
+        except OSError as error:
+            raise OutputError(f"'{self.location}' cannot be listed: {error}") from None
+        for info in found:
             if info.type == fs.FileType.File and not info.base_name.endswith(".part"):
                 yield Listed(info.path[len(self._root) :].lstrip("/"), info.size, info.mtime)
+
+    def look(self, name: str) -> Listed | None:
+        """Return a file as it is listed, None where there is none."""
+        try:
+            info = self._files.get_file_info(f"{self._root}/{name}")
+        except OSError as error:
+            raise OutputError(f"{name} cannot be looked up in '{self.location}': {error}") from None
+        return Listed(name, info.size, info.mtime) if info.type == fs.FileType.File else None
+
+    def check(self) -> None:
+        """Raise an OutputError where nothing at all can be looked up."""
+        try:
+            self._files.get_file_info(self._root)
+        except OSError as error:
+            raise OutputError(f"'{self.location}' does not answer: {error}") from None
+
+    def download(self, name: str, file: Path) -> None:
+        """Copy a file to the path `file` of this machine, piece by piece; it is there whole or not at all.
+
+        Raises:
+            OutputError: there is none, or it cannot be read.
+        """
+        unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._files.open_input_stream(f"{self._root}/{name}") as stream, open(unfinished, "wb") as target:
+                shutil.copyfileobj(stream, target, _PIECE)
+            os.replace(unfinished, file)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise OutputError(f"{name} cannot be read from '{self.location}': {error}") from None
 
     def _put(self, path: str, content: bytes) -> None:
         with self._files.open_output_stream(path) as stream:
@@ -97,14 +148,22 @@ class Outputs:
 
 
 def _open(location: str) -> tuple[fs.FileSystem, str]:
-    if "://" not in location:
+    if not is_remote(location):
         return fs.LocalFileSystem(), str(Path(location).resolve())
     address = urlsplit(location)
     if address.scheme != "s3" or not address.netloc:
         raise ValueError("write a path or s3://bucket/prefix")
-    names = ("METAFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    endpoint = next((os.environ[name] for name in names if os.environ.get(name)), "")
-    plain = urlsplit(endpoint)
-    options = f"?endpoint_override={quote(plain.netloc)}&scheme={plain.scheme}" if endpoint else ""
-    files, root = fs.FileSystem.from_uri(f"s3://{address.netloc}{address.path}".rstrip("/") + options)
-    return files, root
+    server = urlsplit(endpoint())
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not region and not server.netloc:
+        region = fs.resolve_s3_region(address.netloc)
+    files = fs.S3FileSystem(
+        region=region,
+        endpoint_override=server.netloc or None,
+        scheme=server.scheme or None,
+        connect_timeout=_CONNECT_SECONDS,
+        allow_delayed_open=True,  # a small file is one request instead of three
+        # waits longer from try to try: half a minute without an answer costs no task
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
+    )
+    return files, f"{address.netloc}{address.path}".rstrip("/")

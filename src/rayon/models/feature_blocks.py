@@ -24,6 +24,9 @@ Keys = NDArray[np.bytes_]
 """Dtype S16. numpy pads with zero bytes, so that keys ending in zeros compare as they should."""
 
 _KEYS, _FEATURES, _CHECKS = "keys.npy", "features.npy", "checks.npy"
+FILES = (_FEATURES, _CHECKS, _KEYS)
+"""The files of a block. Where they are copied one by one, the last says that the block is whole."""
+
 _ROWS_AT_ONCE = 4096
 
 
@@ -44,8 +47,8 @@ class Block(NamedTuple):
     dim: int
 
 
-def write_block(home: Path, keys: Keys, features: NDArray[np.float16]) -> None:
-    """Write a block, named by its content, into the folder `home`: whole or not at all."""
+def write_block(home: Path, keys: Keys, features: NDArray[np.float16]) -> Path:
+    """Write a block, named by its content, into the folder `home`: whole or not at all. Return its folder."""
     name = hashlib.sha256(keys.tobytes() + features.tobytes()).hexdigest()[:32]
     temporary = home / f"{TEMPORARY}{uuid.uuid4().hex}"
     temporary.mkdir()
@@ -58,6 +61,7 @@ def write_block(home: Path, keys: Keys, features: NDArray[np.float16]) -> None:
         shutil.rmtree(temporary)
         if not (home / name).is_dir():
             raise
+    return home / name
 
 
 def open_block(folder: Path) -> Block:

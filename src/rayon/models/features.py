@@ -56,12 +56,14 @@ class _Index(NamedTuple):
 
 
 class Store(Protocol):
-    """Where features are found and kept: `FeatureStore`, or `rayon.models.recent.RecentFeatures` in memory."""
+    """Where features are found and kept: `FeatureStore`, `rayon.models.shared.SharedFeatures` beside other machines, or
+    `rayon.models.recent.RecentFeatures` in memory.
+    """
 
     def find(self, encoder_key: str, keys: Sequence[bytes]) -> tuple[Features, NDArray[np.bool_]]:
         """See `FeatureStore.find`."""
 
-    def add(self, encoder_key: str, keys: Sequence[bytes], features: NDArray[np.floating]) -> None:
+    def add(self, encoder_key: str, keys: Sequence[bytes], features: NDArray[np.floating]) -> object:
         """See `FeatureStore.add`."""
 
 
@@ -96,8 +98,8 @@ class FeatureStore:
             except DamagedBlockError as error:
                 self._set_aside(encoder_key, error)
 
-    def add(self, encoder_key: str, keys: Sequence[bytes], features: NDArray[np.floating]) -> None:
-        """Keep the features (N, D) of `keys` as one block; they are rounded to float16.
+    def add(self, encoder_key: str, keys: Sequence[bytes], features: NDArray[np.floating]) -> Path | None:
+        """Keep the features (N, D) of `keys` as one block, rounded to float16; return its folder, None for no keys.
 
         Raises:
             ValueError: a key is not 16 bytes long, the numbers of keys and rows differ, or a feature is not finite in
@@ -107,7 +109,7 @@ class FeatureStore:
         if features.ndim != 2 or len(features) != len(wanted) or not all(keys):
             raise ValueError(f"{len(wanted)} keys and features of shape {features.shape} do not match")
         if not len(wanted):
-            return
+            return None
         with np.errstate(over="ignore"):
             rounded = np.ascontiguousarray(features, np.float16)
         if not np.isfinite(rounded).all():
@@ -116,7 +118,7 @@ class FeatureStore:
         home = self.root / encoder_key
         home.mkdir(parents=True, exist_ok=True)
         self._sweep(home)
-        write_block(home, wanted, rounded)
+        return write_block(home, wanted, rounded)
 
     def _index(self, encoder_key: str) -> _Index:
         home = self.root / encoder_key

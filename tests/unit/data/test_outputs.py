@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from rayon.data.outputs import OutputError, Outputs
@@ -28,28 +26,6 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path):
 def test_other_addresses_are_refused(address):
     with pytest.raises(OutputError, match="s3://bucket/prefix"):
         Outputs(address)
-
-
-@pytest.fixture
-def bucket(monkeypatch) -> Iterator[str]:
-    """An empty bucket of a server that speaks S3, on loopback."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "METAFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="rayon-tests")
-    yield "s3://rayon-tests"
-    server.stop()
 
 
 def test_a_bucket_holds_what_a_folder_holds(bucket):

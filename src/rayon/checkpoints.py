@@ -1,0 +1,91 @@
+"""Where the checkpoints of a training are: on this machine, and in the shared place where there is one.
+
+Knows files and folders. It does not know what a checkpoint holds; Lightning writes them into the folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from rayon.config import Config
+from rayon.data.outputs import OutputError, Outputs
+
+EVERY_SECONDS = 20.0
+"""How often checkpoints are sent to the shared place, at most."""
+
+
+class Checkpoints(Callback):
+    """The checkpoints of one candidate of a run: `folder` is where Lightning keeps them.
+
+    Where the experiment has a shared place, those that are there are fetched first, and as a Lightning callback it
+    sends what was written: the task goes on from there on whatever machine it is tried again. A place that does not
+    answer costs no training: it begins anew, or goes on unsent, with a warning.
+    """
+
+    def __init__(self, config: Config, flow: str, run: str, origin: str | None, name: str) -> None:
+        self._place = f"checkpoints/{flow}-{run}/{name}"
+        self._shared = Outputs(config.shared) if config.shared else None
+        self._sent: dict[str, int] = {}
+        self._told = 0.0
+        cache = Path(config.cache)
+        folder = cache / self._place
+        if origin:
+            self._adopt(cache / f"checkpoints/{flow}-{origin}/{name}", folder)
+        self.folder = folder.resolve()
+        if not any(self.folder.glob("*.ckpt")):
+            self._attempt(self._fetch)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Send what the last epoch left: Lightning writes its checkpoints after all other callbacks."""
+        if trainer.is_global_zero and time.monotonic() - self._told >= EVERY_SECONDS:
+            self._told = time.monotonic()
+            self._attempt(self._send)
+
+    def remove(self) -> None:
+        """Remove them everywhere, now that the training is over."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._attempt(self._delete)
+
+    @staticmethod
+    def _adopt(origin: Path, folder: Path) -> None:
+        """Go on in the folder of the run that is resumed. It is linked and not copied: Lightning forgets the best epoch
+        so far when checkpoints lie elsewhere.
+        """
+        if origin.is_dir() and not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.symlink_to(origin.resolve(), target_is_directory=True)
+
+    def _attempt(self, action: Any) -> None:
+        if self._shared is None:
+            return
+        try:
+            action(self._shared)
+        except (OutputError, OSError) as error:
+            warnings.warn(f"checkpoints are not shared: {error}", stacklevel=3)
+
+    def _fetch(self, shared: Outputs) -> None:
+        for file in sorted(shared.listing(self._place), key=_order):
+            shared.download(file.name, self.folder / Path(file.name).name)
+
+    def _send(self, shared: Outputs) -> None:
+        for file in sorted(self.folder.iterdir(), key=_order):
+            written = file.stat().st_mtime_ns
+            if file.suffix in (".ckpt", ".json") and self._sent.get(file.name) != written:
+                shared.write(f"{self._place}/{file.name}", file.read_bytes())
+                self._sent[file.name] = written
+
+    def _delete(self, shared: Outputs) -> None:
+        for file in list(shared.listing(self._place)):
+            shared.delete(file.name)
+
+
+def _order(file: Any) -> bool:
+    """The last epoch goes after the best one and the mark: it never says more than what is there with it."""
+    return bool(Path(file.name).name == "last.ckpt")

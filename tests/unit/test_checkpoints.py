@@ -1,0 +1,82 @@
+"""Checkpoints that another machine goes on from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from pytorch_lightning.callbacks import Callback
+
+from rayon.checkpoints import Checkpoints
+from rayon.data.outputs import Outputs
+
+
+class Killed(Exception):
+    """As if the machine were gone."""
+
+
+class KillAfter(Callback):
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module) -> None:
+        if trainer.current_epoch > self.epoch:
+            raise Killed
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request, tmp_path) -> str:
+    return f"{request.getfixturevalue('bucket')}/shared" if request.param == "s3" else str(tmp_path / "shared")
+
+
+@pytest.fixture
+def checkpoints(make_config, place, tmp_path, monkeypatch):
+    """A factory of the checkpoints of one training, on machines of which each has a cache of its own."""
+    monkeypatch.setattr("rayon.checkpoints.EVERY_SECONDS", 0.0)
+
+    def make(machine: str, run: str = "12", origin: str | None = None) -> Checkpoints:
+        config = dataclasses.replace(make_config(), cache=str(tmp_path / machine), shared=place)
+        return Checkpoints(config, "TrainFlow", run, origin, "text")
+
+    return make
+
+
+def test_a_training_goes_on_on_another_machine(checkpoints, make_config, load, train, place):
+    from rayon.training import train_candidate
+
+    config = make_config(trainer={"max_epochs": 8, "patience": 8})
+    dataset, encoded = load(config)
+    whole, *_ = train("text", config)
+    one = checkpoints("one")
+    with pytest.raises(Killed):
+        train_candidate("text", dataset, encoded, config, one.folder, [one, KillAfter(4)])
+    two = checkpoints("two")
+    continued = train_candidate("text", dataset, encoded, config, two.folder, [two])
+    assert continued.resumed_from_epoch >= 4
+    assert [row["epoch"] for row in continued.history] == list(range(8))
+    assert continued.bundle == whole.bundle
+    two.remove()
+    assert not list(Outputs(place).listing("checkpoints")) and not two.folder.exists()
+
+
+def test_another_run_begins_anew_and_a_resumed_one_goes_on(checkpoints):
+    one = checkpoints("one")
+    one.folder.mkdir(parents=True)
+    (one.folder / "last.ckpt").write_bytes(b"epoch 3")
+    assert not checkpoints("one", run="13").folder.exists()
+    assert checkpoints("one", run="14", origin="12").folder == one.folder
+
+
+def test_a_place_that_does_not_answer_costs_a_warning(make_config, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    config = dataclasses.replace(make_config(), cache=str(tmp_path / "cache"), shared=str(tmp_path / "file" / "x"))
+    kept = Checkpoints(config, "TrainFlow", "12", None, "text")
+    kept.folder.mkdir(parents=True)
+    (kept.folder / "last.ckpt").write_bytes(b"epoch 3")
+
+    class Trainer:
+        is_global_zero = True
+
+    with pytest.warns(UserWarning, match="not shared"):
+        kept.on_train_epoch_start(Trainer(), None)  # type: ignore[arg-type]
+    assert (kept.folder / "last.ckpt").exists()
