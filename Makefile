@@ -55,6 +55,14 @@ loop: $(STAMP)  ## one pass: feedback, dataset, monitor, training if asked, gate
 demo-loop: $(STAMP)  ## watch the whole loop on generated traffic: drift, alarm, labels, retraining, recovery (minutes)
 	$(BIN)/python -m rayon demo-loop
 
+.PHONY: deploy
+deploy: $(STAMP)  ## deploy all flows to Argo Workflows (EXPERIMENT=configs/production.yaml PRODUCTION=1)
+	$(BIN)/python -m rayon deploy -e $(EXPERIMENT) $(if $(PRODUCTION),--production)
+
+.PHONY: deploy-dry
+deploy-dry: $(STAMP)  ## print all manifests that deploy would make
+	@$(BIN)/python -m rayon deploy --dry -e $(EXPERIMENT) $(if $(PRODUCTION),--production)
+
 .PHONY: models
 models: $(STAMP)  ## list the models of EXPERIMENT and which is champion
 	$(BIN)/python -m rayon models -e $(EXPERIMENT)

@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @schedule(
     cron=config_expr("experiment.deploy.schedules.feedback"),
     timezone=config_expr("experiment.deploy.schedules.timezone"),
+    daily=False,
 )
 @exit_hook(on_error=[report_failure])
 @on_cluster

@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @schedule(
     cron=config_expr("experiment.deploy.schedules.monitor"),
     timezone=config_expr("experiment.deploy.schedules.timezone"),
+    daily=False,
 )
 @exit_hook(on_error=[report_failure])
 @on_cluster

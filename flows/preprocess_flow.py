@@ -39,6 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @schedule(
     cron=config_expr("experiment.deploy.schedules.preprocess"),
     timezone=config_expr("experiment.deploy.schedules.timezone"),
+    daily=False,
 )
 @exit_hook(on_error=[report_failure])
 @on_cluster
@@ -97,12 +98,13 @@ class PreprocessFlow(FlowSpec):
     def build(self):
         """Build one shard: read, check and shrink each photo, clean each text."""
         from rayon.data.building import build_shard
-        from rayon.preparing import load_config
+        from rayon.preparing import load_config, stopping
         from rayon.registry import artifact_names, make_locator
 
         self.built = None
         if self.input is not None:
-            shard = build_shard(getattr(self, f"part_{self.input:05d}"), load_config(self.experiment, ROOT))
+            with stopping():
+                shard = build_shard(getattr(self, f"part_{self.input:05d}"), load_config(self.experiment, ROOT))
             data, keys = artifact_names(self.input)
             setattr(self, data, shard.data)
             setattr(self, keys, shard.keys)

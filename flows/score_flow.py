@@ -35,7 +35,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @schedule(
-    cron=config_expr("experiment.deploy.schedules.score"), timezone=config_expr("experiment.deploy.schedules.timezone")
+    cron=config_expr("experiment.deploy.schedules.score"),
+    timezone=config_expr("experiment.deploy.schedules.timezone"),
+    daily=False,
 )
 @exit_hook(on_error=[report_failure])
 @on_cluster
@@ -63,8 +65,8 @@ class ScoreFlow(FlowSpec):
         "input",
         default=config_expr("experiment.score.input"),
         type=str,
-        help="what to score, if not that of the experiment: a CSV, TSV (.gz too) or Parquet file, or a folder of Parquet "
-        "files, by path or s3:// address; or 'unseen', the products that the split keeps aside",
+        help="what to score, if not what the experiment says: a CSV, TSV (.gz too) or Parquet file, or a folder of "
+        "Parquet files, by path or s3:// address; or 'unseen', the products that the split keeps aside",
     )
     images = Parameter("images", default="", type=str, help="the input's photo folder, if not that of the experiment")
     model = Parameter(

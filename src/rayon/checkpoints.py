@@ -33,7 +33,7 @@ class Checkpoints(Callback):
         self._place = f"checkpoints/{flow}-{run}/{name}"
         self._shared = Outputs(config.shared) if config.shared else None
         self._sent: dict[str, int] = {}
-        self._told = 0.0
+        self._told = -EVERY_SECONDS
         cache = Path(config.cache)
         folder = cache / self._place
         if origin:
@@ -45,7 +45,6 @@ class Checkpoints(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what the last epoch left: Lightning writes its checkpoints after all other callbacks."""
         if trainer.is_global_zero and time.monotonic() - self._told >= EVERY_SECONDS:
-            self._told = time.monotonic()
             self._attempt(self._send)
 
     def remove(self) -> None:
@@ -78,6 +77,7 @@ class Checkpoints(Callback):
         for file in sorted(self.folder.iterdir(), key=_order):
             written = file.stat().st_mtime_ns
             if file.suffix in (".ckpt", ".json") and self._sent.get(file.name) != written:
+                self._told = time.monotonic()
                 shared.write(f"{self._place}/{file.name}", file.read_bytes())
                 self._sent[file.name] = written
 

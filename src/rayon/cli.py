@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rayon.cli_deploy import deploy
+
 if TYPE_CHECKING:
     from rayon.config import Config
 
@@ -25,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command()(deploy)
 
 Experiment = Annotated[Path, typer.Option("--experiment", "-e", help="the experiment's YAML file")]
 Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'latest' or a bundle's file")]

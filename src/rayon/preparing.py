@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from metaflow.exception import MetaflowException
 
 from rayon.champions import RegistryError
-from rayon.config import Config, parse_config, resolve_paths
+from rayon.config import Config, durable, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
 from rayon.data.fetching import fetch_catalog
-from rayon.data.outputs import OutputError
+from rayon.data.outputs import OutputError, Outputs
 from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.shards import Manifest
 from rayon.data.synthetic import write_catalogue
@@ -175,4 +175,23 @@ def progress_line(what: str = "", seconds: float = 5.0) -> Callable[..., None]:
 def track(config: Config, current: Any, job: str, tags: list[str]) -> TrackedRun:
     """Start following the running task, `current`, in Weights & Biases, as the settings say."""
     identity = Identity(current.flow_name, current.run_id, current.step_name, current.task_id, current.retry_count)
-    return start_tracking(config.tracking, identity, job, asdict(config), Path(config.cache), [config.name, *tags])
+    keep = SharedFolder(Outputs(durable(config, "wandb"))) if config.shared else None
+    return start_tracking(
+        config.tracking, identity, job, asdict(config), Path(config.cache), [config.name, *tags], keep=keep
+    )
+
+
+class SharedFolder(NamedTuple):
+    """Where folders of this machine are kept for others (`rayon.tracking.Keep`)."""
+
+    outputs: Outputs
+
+    def location(self, name: str) -> str:
+        """Return where the folder of that name will be."""
+        return f"{self.outputs.location}/{name}"
+
+    def send(self, folder: Path) -> None:
+        """Copy a folder there, file by file."""
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                self.outputs.write(f"{folder.name}/{file.relative_to(folder).as_posix()}", file.read_bytes())

@@ -35,7 +35,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 from rayon.config import Tracking
 
@@ -69,15 +69,26 @@ class Identity(NamedTuple):
         return f"{self.flow}/{self.run}"
 
 
+class Keep(Protocol):
+    """Where an offline run's folder is kept when this machine's disk is not: a pod's."""
+
+    def location(self, name: str) -> str:
+        """Return where the folder of that name will be."""
+
+    def send(self, folder: Path) -> None:
+        """Copy a folder there."""
+
+
 class TrackedRun:
     """A W&B run, or nothing at all where tracking is disabled. Its methods raise nothing.
 
     `mode` is 'online', 'offline' or 'disabled': what the run is, whatever was asked for.
     """
 
-    def __init__(self, run: Any, mode: str) -> None:
+    def __init__(self, run: Any, mode: str, keep: Keep | None = None) -> None:
         self._run = run
         self._warned = False
+        self._keep = keep if mode == "offline" else None
         self.mode = mode
         self._folder = str(run.settings.sync_dir) if run is not None else ""
         self._url = str(run.url) if mode == "online" else ""
@@ -174,6 +185,9 @@ class TrackedRun:
         """Say where the run can be seen: its address, or its folder and the command that uploads it."""
         if self.mode == "online":
             return self._url
+        if self._keep is not None:
+            place = self._keep.location(Path(self._folder).name)
+            return f"offline in {place} once the task is over; copy that folder here and upload it with: wandb sync"
         if self.mode == "offline":
             return f"offline in {self._folder}; upload it with: wandb sync {shlex.quote(self._folder)}"
         return "not tracked (tracking.mode is 'disabled')"
@@ -181,6 +195,9 @@ class TrackedRun:
     def finish(self, failed: bool = False) -> None:
         """End the run; further calls do nothing."""
         self._try(lambda: self._run.finish(exit_code=int(failed)))
+        keep, self._keep = self._keep, None
+        if keep is not None:
+            self._try(lambda: keep.send(Path(self._folder)))
         self._run = None
 
     def __enter__(self) -> Self:
@@ -211,6 +228,7 @@ def start(
     folder: Path,
     tags: Sequence[str] = (),
     init_timeout: float = INIT_TIMEOUT,
+    keep: Keep | None = None,
 ) -> TrackedRun:
     """Start tracking an attempt at a task. It raises nothing.
 
@@ -220,6 +238,7 @@ def start(
     Args:
         job_type: what the task does, as in 'train'.
         config: the settings, plain data; no secrets, they are uploaded.
+        keep: where the folder of an offline run goes once it is over; None leaves it where it is.
     """
     mode = settings.mode
     if mode == "auto":
@@ -242,14 +261,14 @@ def start(
         folder.mkdir(parents=True, exist_ok=True)
         if mode == "online":
             try:
-                return _init(options, folder, "online", init_timeout)
+                return _init(options, folder, "online", init_timeout, keep)
             except Exception as error:
                 warnings.warn(f"W&B cannot be reached, the run is kept offline: {_line(error)}", stacklevel=2)
                 import wandb
 
                 # The service process keeps the run that could not start, and would hand it out again.
                 wandb.teardown()
-        return _init(options, folder, "offline", init_timeout)
+        return _init(options, folder, "offline", init_timeout, keep)
     except Exception as error:
         warnings.warn(f"W&B does not start, this run is not tracked: {_line(error)}", stacklevel=2)
         return TrackedRun(None, "disabled")
@@ -268,7 +287,9 @@ def summary_of_test(
     return summary | {f"test/coverage@{target}": share for target, share in coverage.items()}
 
 
-def _init(options: Mapping[str, Any], folder: Path, mode: Literal["online", "offline"], timeout: float) -> TrackedRun:
+def _init(
+    options: Mapping[str, Any], folder: Path, mode: Literal["online", "offline"], timeout: float, keep: Keep | None
+) -> TrackedRun:
     import wandb
 
     settings = wandb.Settings(
@@ -286,7 +307,7 @@ def _init(options: Mapping[str, Any], folder: Path, mode: Literal["online", "off
     run = wandb.init(**options, settings=settings)
     run.define_metric(STEP)
     run.define_metric("*", step_metric=STEP, step_sync=True)
-    return TrackedRun(run, mode)
+    return TrackedRun(run, mode, keep)
 
 
 def _allowed(name: str) -> str:

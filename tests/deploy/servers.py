@@ -51,10 +51,10 @@ def object_store(folder: Path, port: int) -> Iterator[str]:
 
 
 @contextmanager
-def metadata_service(folder: Path, port: int) -> Iterator[str]:
-    """Run a server with the API of Metaflow's metadata service and yield its address."""
+def metadata_service(folder: Path, port: int, database: str) -> Iterator[str]:
+    """Run a server with the API of Metaflow's metadata service, over a database, and yield its address."""
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, str(Path(__file__).with_name("metadata_service.py")), str(folder), str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("metadata_service.py")), database, str(port)]
     with running(command, f"{address}/ping", folder / "service.log"):
         yield address
 

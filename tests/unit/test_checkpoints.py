@@ -11,7 +11,7 @@ from rayon.checkpoints import Checkpoints
 from rayon.data.outputs import Outputs
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """As if the machine were gone."""
 
 
@@ -21,7 +21,7 @@ class KillAfter(Callback):
 
     def on_train_epoch_start(self, trainer, pl_module) -> None:
         if trainer.current_epoch > self.epoch:
-            raise Killed
+            raise KilledError
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -48,7 +48,7 @@ def test_a_training_goes_on_on_another_machine(checkpoints, make_config, load, t
     dataset, encoded = load(config)
     whole, *_ = train("text", config)
     one = checkpoints("one")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train_candidate("text", dataset, encoded, config, one.folder, [one, KillAfter(4)])
     two = checkpoints("two")
     continued = train_candidate("text", dataset, encoded, config, two.folder, [two])

@@ -1,6 +1,6 @@
-"""What a deployment would make in a cluster: all its manifests, without one.
+"""Deploys the flows to Argo Workflows, or shows what that would make in a cluster.
 
-`argo-workflows create --only-json` leaves out the schedule and the sensor. Here the real command runs against a
+`argo-workflows create --only-json` leaves out schedule and sensor. To show all, the real command runs against a
 Kubernetes API on loopback that keeps what it is sent and executes nothing. Knows objects by group, kind and name.
 """
 
@@ -31,7 +31,7 @@ _SECONDS = 600
 Objects = dict[tuple[str, str, str], dict[str, Any]]
 
 
-class ManifestError(RuntimeError):
+class DeployError(RuntimeError):
     """A flow could not be compiled. The message is what the command said."""
 
 
@@ -141,10 +141,10 @@ def recording() -> Iterator[KubernetesRecorder]:
             thread.join()
 
 
-def create(
+def compile_flow(
     flow: Path, experiment: Path, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what `argo-workflows create` of a flow's file sends to a cluster: template, schedule, sensor.
+    """Return what deploying a flow's file would send to a cluster: template, schedule, sensor.
 
     The code package is uploaded to the S3 datastore, as in a deployment.
 
@@ -153,24 +153,59 @@ def create(
         environment: the variables of the command; this process's, where None.
 
     Raises:
-        ManifestError: the command failed.
+        DeployError: the command failed.
     """
     with recording() as server, tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "kubeconfig"
         config.write_text(server.kubeconfig())
-        command = [sys.executable, str(flow), "--no-pylint", "--datastore", "s3", "--config", "experiment"]
-        done = subprocess.run(
-            [*command, str(experiment), *options, "argo-workflows", "create"],
-            env={**(os.environ if environment is None else environment), **SCHEDULES, "KUBECONFIG": str(config)},
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-        )
-        if done.returncode:
-            lines = (done.stdout + done.stderr).strip().splitlines()
-            raise ManifestError(f"{flow.name} cannot be deployed like this:\n" + "\n".join(lines[-15:]))
+        known = os.environ if environment is None else environment
+        deploy_flow(flow, experiment, options, {**known, "KUBECONFIG": str(config)})
         return list(server.objects.values())
 
+
+def deploy_flow(
+    flow: Path, experiment: Path, options: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> str:
+    """Deploy a flow's file to Argo Workflows, with S3 for its artifacts, and return what the command said.
+
+    Args:
+        options: as `compile_flow`.
+        environment: as `compile_flow`.
+
+    Raises:
+        DeployError: the command failed.
+    """
+    command = [sys.executable, str(flow), "--no-pylint", "--datastore", "s3", "--config", "experiment", str(experiment)]
+    known = os.environ if environment is None else environment
+    done = subprocess.run(
+        [*command, *options, "argo-workflows", "create"],
+        env={**known, **SCHEDULES},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+    )
+    said = (done.stdout + done.stderr).strip()
+    if done.returncode:
+        lines = "\n".join(said.splitlines()[-15:])
+        raise DeployError(f"{flow.name} cannot be deployed like this ({needed(known)}):\n{lines}")
+    return said
+
+
+def needed(environment: Mapping[str, str]) -> str:
+    """Return which variables of a deployment are not set; Metaflow's own configuration file may have them."""
+    missing = [name for name in NEEDED if not environment.get(name)]
+    return f"not set: {', '.join(missing)}, see docs/production.md" if missing else "all variables are set"
+
+
+NEEDED = (
+    "METAFLOW_DATASTORE_SYSROOT_S3",
+    "METAFLOW_SERVICE_URL",
+    "METAFLOW_ARGO_EVENTS_EVENT",
+    "METAFLOW_ARGO_EVENTS_EVENT_SOURCE",
+    "METAFLOW_ARGO_EVENTS_SERVICE_ACCOUNT",
+    "METAFLOW_ARGO_EVENTS_WEBHOOK_URL",
+)
+"""What a deployment reads of the environment, unless `metaflow configure` wrote it to a file."""
 
 SCHEDULES = {"METAFLOW_ARGO_WORKFLOWS_USE_SCHEDULES": "1"}
 """Argo 4 refuses the older form of a CronWorkflow, which Metaflow writes by default."""
