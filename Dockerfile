@@ -15,6 +15,7 @@ ENV HOME=/cache \
     XDG_CONFIG_HOME=/cache/xdg \
     MPLCONFIGDIR=/cache/matplotlib \
     METAFLOW_ARTIFACT_LOCALROOT=/tmp \
+    METAFLOW_CLIENT_CACHE_PATH=/tmp/metaflow_client \
     METAFLOW_TEMPDIR=/tmp \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -59,6 +60,7 @@ COPY src src
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
 FROM packages-cpu AS app
+ENV METAFLOW_DATASTORE_SYSROOT_LOCAL=/cache
 COPY --from=wheel /wheels /wheels
 RUN pip install --no-deps /wheels/*.whl
 WORKDIR /app

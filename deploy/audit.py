@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class Accepted(NamedTuple):
-    """A vulnerability that is lived with: its id, the day from which that is asked again, and why it does no harm here."""
+    """A vulnerability that is lived with: its id, the day when that is asked again, why it does no harm here."""
 
     id: str
     until: date
