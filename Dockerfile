@@ -1,8 +1,8 @@
 # Three images of rayon; docs/containers.md says how they are built, run and configured.
 #
-#   docker build --target flows-cpu  -t rayon-flows:cpu  .     Metaflow's pods: all packages, none of this repository's
-#   docker build --target flows-cuda -t rayon-flows:cuda .     code, which Metaflow ships itself; the latter for GPUs
-#   docker build --target app        -t rayon-app        .     the app, with the code
+#   docker build --target flows-cpu  -t rayon/flows-cpu  .     Metaflow's pods: all packages, none of this repository's
+#   docker build --target flows-cuda -t rayon/flows-cuda .     code, which Metaflow ships itself; the latter for GPUs
+#   docker build --target app        -t rayon/app        .     the app, with the code
 #
 # The digest is the one that public repositories name for this tag; it was not pulled where this was written. It is an
 # index of several platforms. To follow the tag: docker buildx imagetools inspect python:3.11.14-slim-bookworm

@@ -88,6 +88,13 @@ bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an ho
 	$(BIN)/python tests/benchmarks/monitoring.py
 	$(BIN)/python tests/benchmarks/monitoring_real.py
 
+REGISTRY ?= rayon
+TAG ?= latest
+
+.PHONY: images
+images:  ## build the images REGISTRY/{flows-cpu,flows-cuda,app}:TAG (docs/containers.md)
+	for target in flows-cpu flows-cuda app; do docker build --target $$target --tag $(REGISTRY)/$$target:$(TAG) . || exit 1; done
+
 $(TOOLS)/.installed: deploy/requirements/tools.txt
 	@$(PYTHON) -m venv $(TOOLS)
 	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<

@@ -13,7 +13,8 @@ from typing import Any
 import psycopg
 import pytest
 import yaml
-from postgres import postgres_url
+from postgres import postgres
+from servers import free_port, object_store
 from support_image import ROOT, VENV
 
 SECRETS = {
@@ -75,7 +76,7 @@ def test_each_variable_is_documented_and_the_example_holds_no_secret():
 def test_ports_are_this_machines_alone_and_images_are_pinned(services):
     for name, service in services.items():
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", [])), name
-        if not service["image"].startswith("rayon-app:"):
+        if not service["image"].startswith("rayon/app:"):
             assert re.search(r":[^:]*\d+\.[^:]*\d|@sha256:", service["image"]), name
         assert "no-new-privileges:true" in service["security_opt"], name
         assert not service.get("privileged")
@@ -131,8 +132,8 @@ def test_the_app_and_a_training_find_the_same_runs(services):
 
 
 def test_each_database_is_its_owners_alone():
-    server = postgres_url()
-    port = next(server).rpartition(":")[2].partition("/")[0]
+    server = postgres()
+    port = next(server).url.rpartition(":")[2].partition("/")[0]
 
     def connect(user: str, database: str) -> psycopg.Connection[Any]:
         return psycopg.connect(host="127.0.0.1", port=port, user=user, dbname=database, autocommit=True)
@@ -155,24 +156,16 @@ def test_each_database_is_its_owners_alone():
         server.close()
 
 
-def test_the_buckets_are_made_once_and_again(services):
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        port = server.get_host_and_port()[1]
-        program, script, *buckets = services["buckets"]["command"]
-        assert (program, script) == ("python", "/deploy/buckets.py")
-        command = [sys.executable, str(ROOT / "deploy" / "compose" / "buckets.py"), *buckets]
-        environment = {**os.environ, **services["buckets"]["environment"]}
-        environment["METAFLOW_S3_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
-        for word in ("was made", "is there"):
+def test_the_buckets_are_made_once(services, tmp_path):
+    program, script, *buckets = services["buckets"]["command"]
+    assert (program, script) == ("python", "/deploy/buckets.py")
+    command = [sys.executable, str(ROOT / "deploy" / "compose" / "buckets.py"), *buckets]
+    with object_store(tmp_path, free_port()) as address:
+        environment = {**os.environ, **services["buckets"]["environment"], "METAFLOW_S3_ENDPOINT_URL": address}
+        for words in ("was made", "is there"):
             made = subprocess.run(command, env=environment, capture_output=True, text=True)
             assert made.returncode == 0, made.stderr
-            assert made.stdout.count(word) == len(buckets) == 2
-    finally:
-        server.stop()
+            assert made.stdout.count(words) == len(buckets) == 2
 
 
 def test_the_scripts_lint():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 import support_image as image
+from servers import free_port
 
 TARGETS = ("flows-cpu", "flows-cuda", "app")
 USERS = {"RAYON_APP_USERS": "anna:correct-horse", "RAYON_API_KEYS": "shop:battery-staple"}
@@ -79,9 +79,7 @@ def started(tmp_path_factory) -> Iterator[Started]:
     experiment = folder / "experiment.yaml"  # from elsewhere, as a ConfigMap's
     experiment.write_text(settings.replace("timeout_seconds: 30.0", "timeout_seconds: 1.0"), encoding="utf-8")
     assert "timeout_seconds: 1.0" in experiment.read_text(encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     moved = {"0.0.0.0": "127.0.0.1", "configs/demo.yaml": str(experiment)}
     command = [moved.get(word, word) for word in image.command_of("app")] + ["--port", str(port)]
     environment = {**laid.environment, **USERS}

@@ -19,13 +19,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "rayon.image" -}}
-{{- $repository := required "image.repository is empty: name the image that was pushed, such as registry.example.com/rayon-app" .Values.image.repository -}}
+{{- $repository := required "image.repository is empty: name the image that was pushed, such as registry.example.com/rayon/app" .Values.image.repository -}}
 {{- if .Values.image.digest }}{{ $repository }}@{{ .Values.image.digest }}{{ else }}{{ $repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- /* What cannot work is said before anything is installed. */ -}}
 {{- define "rayon.check" -}}
-{{- $text := required "experiment is empty: helm install --set-file experiment=configs/catalog.yaml" .Values.experiment -}}
+{{- $text := required "experiment is empty: helm install --set-file experiment=configs/production.yaml" .Values.experiment -}}
 {{- $experiment := fromYaml $text -}}
 {{- if hasKey $experiment "Error" }}{{ fail (printf "experiment is no YAML: %s" $experiment.Error) }}{{ end -}}
 {{- $photos := dig "app" "photos" "" $experiment -}}
