@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := build/tools
 EXPERIMENT ?= configs/demo.yaml
 export METAFLOW_PYLINT ?= 0
 
@@ -94,6 +95,30 @@ bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an ho
 	$(BIN)/python tests/benchmarks/quality.py
 	$(BIN)/python tests/benchmarks/monitoring.py
 	$(BIN)/python tests/benchmarks/monitoring_real.py
+
+REGISTRY ?= rayon
+TAG ?= latest
+
+.PHONY: images
+images:  ## build the images REGISTRY/{flows-cpu,flows-cuda,app}:TAG (docs/containers.md)
+	for target in flows-cpu flows-cuda app; do docker build --target $$target --tag $(REGISTRY)/$$target:$(TAG) . || exit 1; done
+
+$(TOOLS)/.installed: deploy/requirements/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.PHONY: lock
+lock: $(TOOLS)/.installed  ## pin and hash what the images install, after requirements.txt has changed
+	$(PYTHON) deploy/lock.py $(TOOLS)/bin/uv $(UPGRADE)
+
+.PHONY: audit
+audit: $(TOOLS)/.installed  ## ask PyPI for known vulnerabilities of what the images install
+	$(TOOLS)/bin/python deploy/audit.py
+
+.PHONY: sbom
+sbom: $(STAMP) $(TOOLS)/.installed  ## write build/sbom.cdx.json: what the environment holds, as CycloneDX
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json $(BIN)/python
 
 .PHONY: clean
 clean:  ## remove caches that can be made again (not runs, not data)

@@ -17,6 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import ipaddress
 import logging
+import math
 import shutil
 import sys
 import threading
@@ -122,7 +123,10 @@ def main(
         raise typer.Exit(1) from None
     application = make_app(config, service, access, Path(config.cache) / "app")
     typer.echo(f"rayon {rayon.__version__}: http://{host}:{port}, API documentation at /api/docs")
-    uvicorn.run(application, host=host, port=port, access_log=False, log_level="warning", server_header=False)
+    # An open page keeps a stream open: without a bound no orderly end would come while somebody looks at one.
+    patience = math.ceil(config.app.timeout_seconds)
+    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+    uvicorn.run(application, host=host, port=port, timeout_graceful_shutdown=patience, **quiet)
 
 
 def _is_local(host: str) -> bool:
