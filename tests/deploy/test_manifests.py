@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from typing import Any
@@ -203,3 +205,29 @@ def test_a_mistake_in_the_settings_is_told_without_a_traceback(bucket_environmen
     with pytest.raises(DeployError, match=r"deploy\.schedules\.score") as raised:
         compile_flow(ROOT / "flows" / "score_flow.py", file, [], bucket_environment)
     assert "Traceback" not in str(raised.value)
+
+
+def test_a_dry_run_prints_every_manifest(experiment, bucket_environment):
+    command = [
+        sys.executable,
+        "-m",
+        "rayon",
+        "deploy",
+        "train",
+        "score",
+        "--dry",
+        "--production",
+        "-e",
+        str(experiment),
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=bucket_environment, capture_output=True, text=True, check=True)
+    kinds = [item["kind"] for item in yaml.safe_load_all(done.stdout) if item]
+    assert kinds == ["WorkflowTemplate", "Sensor", "WorkflowTemplate", "CronWorkflow"]
+
+
+def test_a_deployment_without_its_variables_says_which(experiment, bucket_environment):
+    known = {name: value for name, value in bucket_environment.items() if not name.startswith("METAFLOW_DATASTORE")}
+    command = [sys.executable, "-m", "rayon", "deploy", "train", "--dry", "-e", str(experiment)]
+    done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "METAFLOW_DATASTORE_SYSROOT_S3" in done.stderr and "Traceback" not in done.stderr
