@@ -21,6 +21,9 @@ EVERY_SECONDS = 20.0
 """How often checkpoints are sent to the shared place, at most."""
 
 
+_LAST = "last.ckpt"
+
+
 class Checkpoints(Callback):
     """The checkpoints of one candidate of a run: `folder` is where Lightning keeps them.
 
@@ -44,7 +47,9 @@ class Checkpoints(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what the last epoch left: Lightning writes its checkpoints after all other callbacks."""
-        if trainer.is_global_zero and time.monotonic() - self._told >= EVERY_SECONDS:
+        due = time.monotonic() - self._told >= EVERY_SECONDS
+        if trainer.is_global_zero and due and (self.folder / _LAST).exists():
+            self._told = time.monotonic()
             self._attempt(self._send)
 
     def remove(self) -> None:
@@ -77,7 +82,6 @@ class Checkpoints(Callback):
         for file in sorted(self.folder.iterdir(), key=_order):
             written = file.stat().st_mtime_ns
             if file.suffix in (".ckpt", ".json") and self._sent.get(file.name) != written:
-                self._told = time.monotonic()
                 shared.write(f"{self._place}/{file.name}", file.read_bytes())
                 self._sent[file.name] = written
 
@@ -88,4 +92,4 @@ class Checkpoints(Callback):
 
 def _order(file: Any) -> bool:
     """The last epoch goes after the best one and the mark: it never says more than what is there with it."""
-    return bool(Path(file.name).name == "last.ckpt")
+    return bool(Path(file.name).name == _LAST)

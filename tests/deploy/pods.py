@@ -76,7 +76,9 @@ class Node:
             "REPOSITORY": str(ROOT),
             "OTHER_TMP": "/tmp",
         }
-        command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c"]
+        # with --pdeathsig it ends with the tests, however they end
+        alone = ["setpriv", "--pdeathsig", "KILL", "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
+        command = [*alone, "--kill-child", "bash", "-c"]
         with open(log, "wb") as output:
             process = subprocess.Popen(
                 [*command, _ENTER, "pod", *container["command"]],

@@ -59,6 +59,19 @@ def test_a_training_goes_on_on_another_machine(checkpoints, make_config, load, t
     assert not list(Outputs(place).listing("checkpoints")) and not two.folder.exists()
 
 
+def test_the_first_epoch_is_sent_at_once_and_then_not_too_often(make_config, load, checkpoints, place, monkeypatch):
+    from rayon.training import train_candidate
+
+    monkeypatch.setattr("rayon.checkpoints.EVERY_SECONDS", 3600.0)
+    config = make_config(trainer={"max_epochs": 8, "patience": 8})
+    dataset, encoded = load(config)
+    one = checkpoints("one")
+    with pytest.raises(KilledError):
+        train_candidate("text", dataset, encoded, config, one.folder, [one, KillAfter(4)])
+    two = checkpoints("two")
+    assert train_candidate("text", dataset, encoded, config, two.folder, [two]).resumed_from_epoch == 1
+
+
 def test_another_run_begins_anew_and_a_resumed_one_goes_on(checkpoints):
     one = checkpoints("one")
     one.folder.mkdir(parents=True)
