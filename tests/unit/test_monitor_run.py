@@ -166,6 +166,8 @@ def test_the_card_tells_of_the_feed_and_opens_the_report(file):
     broken = monitor_card(compared.judged.as_dict(), [point], drawn, REPORT._replace(problem="it rained"), {})
     assert "There is no report: it rained." in texts(broken)
     assert "a%20b.html" not in json.dumps([part.render() for part in broken])
+    bucket = monitor_card(compared.judged.as_dict(), [point], drawn, REPORT._replace(file="s3://b/a.html"), {})
+    assert "s3://b/a.html" in texts(bucket) and "href" not in json.dumps([part.render() for part in bucket])
 
 
 def test_new_words_are_those_that_the_gold_set_did_not_have(file):
