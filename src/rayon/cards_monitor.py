@@ -241,7 +241,7 @@ def _column_by_column(report: Report) -> list[MetaflowCardComponent]:
     )
     if "://" in report.file:  # of a bucket, which no browser opens
         return section(title, about, table(["file"], [[report.file]]))
-    where = "where this card is opened as a file, on the machine of the run"
+    where = "where this card is a file on the machine of the run, as `card view` opens it"
     return section(title, about, link(Path(report.file).as_uri(), "Open the report", where))
 
 
