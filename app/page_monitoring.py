@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,15 +10,14 @@ from charts import HALF, WHOLE, accuracy_by_day, fitted, traffic_by_day
 from pieces import notice
 from words import Translations, number, say
 
-from rayon.cards_charts import over_time, two_shares
+from rayon.cards_charts import two_shares
+from rayon.cards_monitor import drift_chart
 from rayon.feedback import StoreError
 from rayon.monitor_run import latest
 from rayon.score_run import trained_mix
 from rayon.serving.service import Service
 
 _DAYS = 60
-_CURVES = 5
-_TOP = 5.0  # limits: more is drawn as this
 
 
 def add_monitoring(service: Service, words: Translations, language: Any, tab: Any) -> None:
@@ -37,7 +35,7 @@ def add_monitoring(service: Service, words: Translations, language: Any, tab: An
         said = latest(service.config.name)
         curve = gr.update(visible=False)
         if said is not None and said["points"]:
-            curve = gr.update(value=fitted(_drift(said["points"]), WHOLE), visible=True)
+            curve = gr.update(value=fitted(drift_chart(said["points"]), WHOLE), visible=True)
         now, hidden = datetime.now(UTC), [gr.update(visible=False)] * 3
         try:
             days = service.store.days(now - timedelta(days=_DAYS))
@@ -72,17 +70,6 @@ def _verdict(spoken: str, said: dict[str, Any] | None) -> str:
     return notice(
         f"{said['verdict']} · {said['run']}{' · ' if reasons else ''}{reasons}", tones.get(said["verdict"], "")
     )
-
-
-def _drift(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The largest differences of the last window, over their limits, in all windows."""
-    last = points[-1]["ratios"]
-    names = sorted(last, key=lambda name: -last[name])[:_CURVES]
-    curves = {
-        name: [(point["time"], min(point["ratios"][name], _TOP)) for point in points if name in point["ratios"]]
-        for name in names
-    }
-    return over_time(curves, "difference / limit", 1.0)
 
 
 def _shares(service: Service, week: dict[str, int]) -> dict[str, tuple[float, float]]:

@@ -49,7 +49,7 @@ class MonitorFlow(FlowSpec):
     1. start: choose the model's reference and the predictions to look at
     2. judge: compare them, measure accuracy by people's labels, settle the verdict with those before it
     3. report: make the HTML report, column by column
-    4. end: draw the card and say the verdict, why, where to look and what to run next
+    4. end: draw the cards and say the verdict, why, where to look and what to run next
 
     The verdict is the artifact `verdict`, plain data. Where the settings say so it asks for a retraining, by an event;
     it starts nothing itself.
@@ -165,15 +165,16 @@ class MonitorFlow(FlowSpec):
         self.next(self.end)
 
     @card(type="blank", id="monitor")
+    @card(type="html", id="report", options={"attribute": "page"})
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
     @timeout(minutes=experiment.resources.other.minutes)
     @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
-        """Draw the card and say the verdict, why, where to look and what to run next."""
-        from rayon.cards import monitor_card
+        """Draw the cards, the second one being the report; say the verdict, why, where to look and what to run next."""
+        from rayon.cards import Report, monitor_card
         from rayon.events import request_retraining
-        from rayon.monitor_run import closing_lines
+        from rayon.monitor_run import closing_lines, view_command
         from rayon.preparing import load_config
 
         config = load_config(self.experiment, ROOT)
@@ -183,16 +184,16 @@ class MonitorFlow(FlowSpec):
             self.silence = request_retraining(
                 config, self.request, {"run": current.pathspec, **self.point["ratios"]}, current
             )
-        report = self.report_problem or f"{self.report_file}, and the artifact `page` of this run"
         facts = {
             "looked at": ", ".join(self.sources) or "nothing",
             "compared with": f"the gold set of {self.compared_with}",
             "by other models": ", ".join(f"{n:,} by {model}" for model, n in self.shown["others"].items()) or "none",
-            "report, column by column": report,
             "Weights & Biases": self.wandb,
         }
-        current.card["monitor"].extend(monitor_card(self.verdict, [*self.past, self.point], self.shown, facts))
-        for line in closing_lines(self.verdict, self.sources, current.run_id, self.report_problem or self.report_file):
+        report = Report(self.report_file, view_command(current.run_id, "report"), self.report_problem)
+        current.card["monitor"].extend(monitor_card(self.verdict, [*self.past, self.point], self.shown, report, facts))
+        where = self.report_problem or f"{self.report_file}, or --id report"
+        for line in closing_lines(self.verdict, self.sources, current.run_id, where):
             print(line)
 
 

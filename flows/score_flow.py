@@ -86,10 +86,11 @@ class ScoreFlow(FlowSpec):
     @step
     def start(self):
         """Choose the model, read and validate the input, plan the shards."""
+        from rayon.columns import say_columns
         from rayon.config import durable
         from rayon.preparing import load_config, stopping
         from rayon.registry import find_model
-        from rayon.score_run import UNSEEN, open_predictor, plan_jobs, share_out, with_input
+        from rayon.score_run import UNSEEN, input_columns, open_predictor, plan_jobs, share_out, with_input
 
         config = load_config(self.experiment, ROOT)
         with stopping():
@@ -98,6 +99,7 @@ class ScoreFlow(FlowSpec):
             open_predictor(chosen, config)
             if self.source != UNSEEN:
                 config = with_input(config, self.source, self.images)
+            self.columns = input_columns(config, self.source, self.bundle)
             self.jobs, self.refused = plan_jobs(
                 config, self.source, keep=lambda number, part: setattr(self, f"part_{number:05d}", part)
             )
@@ -109,6 +111,8 @@ class ScoreFlow(FlowSpec):
             f"model {self.version}: {rows:,} products to score in {len(self.jobs):,} shards, "
             f"{len(self.refused):,} refused"
         )
+        if changed := say_columns(self.columns):
+            print(f"note: {changed}")
         self.next(self.score, foreach="tasks")
 
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
@@ -161,7 +165,7 @@ class ScoreFlow(FlowSpec):
         from rayon.score_run import conclude, tracked_values
 
         config = load_config(self.experiment, ROOT)
-        self.merge_artifacts(inputs, include=["jobs", "refused", "version", "bundle", "destination"])
+        self.merge_artifacts(inputs, include=["jobs", "refused", "version", "bundle", "destination", "columns"])
         self.predictions = [locator for task in inputs for locator in task.predictions]
         with stopping():
             self.summary, self.rejects = conclude(
@@ -171,6 +175,7 @@ class ScoreFlow(FlowSpec):
                 [frame for task in inputs for frame in task.rejects],
                 self.version,
                 Outputs(self.destination),
+                self.columns,
             )
         current.run.add_tag(scores_tag(config.name))
         with track(config, current, "score", [self.version]) as run:

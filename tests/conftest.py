@@ -1,4 +1,4 @@
-"""What every test shares: a quiet, offline environment, and factories of small problems for the modelling tests.
+"""What every test shares: a quiet, offline environment, a browser, factories of small problems for modelling tests.
 
 The environment is set here, at import, because torch, Metaflow and W&B read theirs when they are first imported. For
 the same reason nothing heavy is imported at the top.
@@ -7,6 +7,7 @@ the same reason nothing heavy is imported at the top.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 
 # runs of the tests, apart from the user's own; Metaflow reads this when it is imported
@@ -27,7 +28,7 @@ os.environ.update(
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("METAFLOW_USER", "tests")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return _GROUPS.get(file.rpartition("/")[2], file)
 
     return Together(config, log)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium here (Debian: apt install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
 
 
 class Toy(NamedTuple):

@@ -57,7 +57,8 @@ class Bundle(NamedTuple):
     `categories` names the labels. `preprocess` says how a product is cleaned and its photo shrunk before anything looks
     at it; `text`, `image` and `ngram` say how it then becomes inputs. `encoder_keys` holds,
     by source, the identity of the frozen encoders it was trained on. `thresholds` are sorted by precision.
-    `reference` describes the training products; `about` holds plain facts (dataset fingerprint, run, candidate, date).
+    `reference` describes the training products and names their catalogue's columns; `about` holds plain facts (dataset
+    fingerprint, run, candidate, date).
     `projections` make the views of 'text' and 'image' that monitoring compares; one without features has none.
     """
 

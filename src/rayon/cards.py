@@ -9,12 +9,13 @@ from rayon.cards_dataset import dataset_card
 from rayon.cards_feedback import feedback_card
 from rayon.cards_gate import gate_card
 from rayon.cards_model import CandidateRow, MistakeRow, SuspectRow, model_card
-from rayon.cards_monitor import monitor_card
+from rayon.cards_monitor import Report, monitor_card
 from rayon.cards_scores import scores_card
 
 __all__ = [
     "CandidateRow",
     "MistakeRow",
+    "Report",
     "SuspectRow",
     "dataset_card",
     "feedback_card",

@@ -1,4 +1,4 @@
-"""What cards are laid out with: headings, banners, tiles, tables and photo grids.
+"""What cards are laid out with: headings, banners, tiles, tables, links and photo grids.
 
 Knows how a Metaflow card shows things and nothing of what it shows. A card's Markdown may hold HTML, which is what
 makes tiles and grids that fold on a phone; so every text from outside goes through `escape`, and a table's cells are
@@ -52,6 +52,7 @@ object-fit:contain;background:#f3f4f6;color:#9ca3af;font-style:normal}
 .ry-photo b{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden;font-weight:500}
 .ry-photo s{text-decoration:none;color:#b91c1c}.ry-photo u{text-decoration:none;color:#047857}
 .ry-photo small{color:#6b7280}
+.ry-link a{font-weight:500}.ry-link small{color:#6b7280}
 """
 
 
@@ -135,6 +136,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
 def chart(spec: dict[str, Any]) -> VegaChart:
     """Return the chart of a Vega-Lite specification."""
     return VegaChart(spec)
+
+
+def link(address: str, text: str, about: str = "") -> Markdown:
+    """Return a link that opens beside the card, and what to know of it."""
+    where = f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(text)}</a>'
+    return _block(f'<p class="ry-link">{where} <small>{escape(about)}</small></p>')
 
 
 def section(title: str, about: str, *contents: MetaflowCardComponent) -> list[MetaflowCardComponent]:

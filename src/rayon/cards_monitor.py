@@ -1,4 +1,4 @@
-"""The card of monitoring: the verdict first, then five pictures that a person understands.
+"""The card of monitoring: the verdict first, then five pictures that a person understands, and what was compared.
 
 Knows a verdict, its history and samples, as plain data, and lists Metaflow card components. It reads no file.
 """
@@ -6,16 +6,18 @@ Knows a verdict, its history and samples, as plain data, and lists Metaflow card
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from metaflow.cards import MetaflowCardComponent
 
-from rayon.cards_charts import bars, over_time, two_shares
+from rayon.cards_charts import Spec, bars, over_time, two_shares
 from rayon.cards_layout import (
     Photo,
     Tile,
     Tone,
     chart,
+    link,
     percent,
     photo_grid,
     section,
@@ -55,11 +57,40 @@ _NAMES = {
     "brightness": "brightness",
     "sharpness": "sharpness",
     "language": "language",
+    "repeated_content": "repeated contents",
+    "most_repeated": "most repeated",
+    "columns": "columns",
 }
+_QUALITY = (
+    "without_text",
+    "without_description",
+    "without_photo",
+    "text_length",
+    "language",
+    "brightness",
+    "sharpness",
+    "repeated_content",
+    "most_repeated",
+    "columns",
+)
+
+
+class Report(NamedTuple):
+    """The column-by-column report: its file, the command that opens it as a card, and why it is not what was asked for,
+    '' where it is.
+    """
+
+    file: str
+    command: str
+    problem: str = ""
 
 
 def monitor_card(
-    judged: Mapping[str, Any], points: Sequence[Mapping[str, Any]], shown: Mapping[str, Any], facts: Mapping[str, str]
+    judged: Mapping[str, Any],
+    points: Sequence[Mapping[str, Any]],
+    shown: Mapping[str, Any],
+    report: Report,
+    facts: Mapping[str, str],
 ) -> list[MetaflowCardComponent]:
     """Return the card of a monitoring run.
 
@@ -67,6 +98,7 @@ def monitor_card(
         judged: what `rayon.monitoring.Judgement.as_dict` returns.
         points: earlier runs and this one, oldest first, as `rayon.monitor_run.make_point` makes them.
         shown: what `rayon.monitor_run.shown` returns.
+        report: where the report is.
         facts: where it all comes from.
     """
     sentence, tone = _TITLES[judged["verdict"]]
@@ -80,11 +112,17 @@ def monitor_card(
             *_photos(shown["strangest"]),
             *_words(shown["new_words"]),
             *section(
-                "All comparisons",
+                "Comparisons",
                 "A difference counts where it is no chance (p, corrected for the number of tests) and large enough.",
-                table(["what", "", "difference", "limit", "p", "in words"], [_line(r) for r in judged["records"]]),
+                _lines(judged["records"], quality=False),
+            ),
+            *section(
+                "Data quality",
+                "What the feed leaves out, repeats or does otherwise: worth a look, and mended by no retraining.",
+                _lines(judged["records"], quality=True),
             ),
         ]
+    parts += _column_by_column(report)
     return [*parts, *section("Details", "", table(["fact", "value"], list(facts.items())))]
 
 
@@ -96,6 +134,9 @@ def _tiles(judged: Mapping[str, Any], shown: Mapping[str, Any]) -> list[Tile]:
     ]
     if facts.get("repeated") is not None:
         numbers.append(Tile("repeated", percent(facts["repeated"]), "ids that came before"))
+    if facts.get("repeated_content") is not None:
+        share = percent(facts["repeated_content"])
+        numbers.append(Tile("repeated contents", share, "text and photo of another id"))
     if estimated:
         value = estimated["macro_f1"]
         between = f"[{value['low']:.2f}, {value['high']:.2f}], advice: high under drift"
@@ -111,7 +152,12 @@ def _tiles(judged: Mapping[str, Any], shown: Mapping[str, Any]) -> list[Tile]:
     return numbers
 
 
-def _drift(points: Sequence[Mapping[str, Any]]) -> list[MetaflowCardComponent]:
+def drift_chart(points: Sequence[Mapping[str, Any]]) -> Spec:
+    """Draw the largest differences of the last of some runs, over their limits, in all of them.
+
+    Args:
+        points: as `rayon.monitor_run.make_point` makes them, oldest first.
+    """
     last = points[-1]["ratios"]
     names = sorted(last, key=lambda name: -last[name])[:_CURVES]
     curves = {
@@ -120,11 +166,15 @@ def _drift(points: Sequence[Mapping[str, Any]]) -> list[MetaflowCardComponent]:
         ]
         for name in names
     }
+    return over_time(curves, "difference / limit", 1.0)
+
+
+def _drift(points: Sequence[Mapping[str, Any]]) -> list[MetaflowCardComponent]:
     about = (
         "Differences from training over their limits; above the dashed line one is worth a look if it is no chance. "
         f"{_TOP:g} stands for {_TOP:g} and more."
     )
-    return section("Drift over time", about, chart(over_time(curves, "difference / limit", 1.0)))
+    return section("Drift over time", about, chart(drift_chart(points)))
 
 
 def _mix(shown: Mapping[str, Any]) -> list[MetaflowCardComponent]:
@@ -179,6 +229,25 @@ def _words(words: Mapping[str, int]) -> list[MetaflowCardComponent]:
         "New words", "Words the model never learnt, by the number of products that have them.",
         chart(bars({word: float(count) for word, count in words.items()}, "products")),
     )  # fmt: skip
+
+
+def _column_by_column(report: Report) -> list[MetaflowCardComponent]:
+    title = "Column by column"
+    if report.problem:
+        return section(title, f"There is no report: {report.problem}.")
+    about = (
+        "Evidently's report of a sample, then and now; it illustrates and decides nothing. It is a card of this step "
+        f"too: {report.command}"
+    )
+    if "://" in report.file:  # of a bucket, which no browser opens
+        return section(title, about, table(["file"], [[report.file]]))
+    where = "where this card is a file on the machine of the run, as `card view` opens it"
+    return section(title, about, link(Path(report.file).as_uri(), "Open the report", where))
+
+
+def _lines(records: Sequence[Mapping[str, Any]], quality: bool) -> MetaflowCardComponent:
+    chosen = [_line(record) for record in records if (record["name"] in _QUALITY) == quality]
+    return table(["what", "", "difference", "limit", "p", "in words"], chosen)
 
 
 def _line(record: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from rayon.cards_layout import (
     tiles,
     verdict,
 )
+from rayon.columns import say_columns
 
 _BARS = 40
 
@@ -64,6 +65,8 @@ def scores_card(
         else f"No confidence reached {precision:.0%} precision when the model was trained, so nothing is filed.",
         f"{refused:,} of {summary['read']:,} rows were refused; reasons below.",
     ]
+    changed = say_columns(summary.get("columns", {}))
+    more += [f"{changed[0].upper()}{changed[1:]}."] if changed else []
     mean = summary["confidence_sum"] / max(products, 1)
     numbers = [
         Tile("read", f"{summary['read']:,}", "rows"),

@@ -18,7 +18,7 @@ from rayon.window import Window
 BLANK = 0.002
 """A photo less sharp than this shows one colour: it counts as none, and not as a photo of a new kind."""
 
-_LEAST = 20
+LEAST = 20
 _PHOTO_COLUMNS = ["photo_novelty", "brightness", "sharpness"]
 
 
@@ -40,7 +40,8 @@ class _Number(NamedTuple):
     middle: Callable[[NDArray[np.float64]], float] = lambda values: float(np.median(values))
 
 
-def _share(value: float) -> str:
+def write_share(value: float) -> str:
+    """Return a share in [0, 1] as a sentence has it: '12%', '1.2%'."""
     return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
 
 
@@ -49,14 +50,14 @@ def _two_digits(value: float) -> str:
 
 
 _NUMBERS = {
-    "unknown_words": _Number("words that the model does not know", _share, lambda values: float(values.mean())),
+    "unknown_words": _Number("words that the model does not know", write_share, lambda values: float(values.mean())),
     "text_novelty": _Number("how unlike the training's the texts are", _two_digits),
     "photo_novelty": _Number("how unlike the training's the photos are", _two_digits),
-    "confidence": _Number("confidence", _share),
+    "confidence": _Number("confidence", write_share),
     "entropy": _Number("doubt (entropy, nats)", _two_digits),
     "text_length": _Number("characters of text", lambda value: f"{value:.0f}"),
-    "brightness": _Number("brightness of the photos", _share),
-    "sharpness": _Number("sharpness of the photos", _share),
+    "brightness": _Number("brightness of the photos", write_share),
+    "sharpness": _Number("sharpness of the photos", write_share),
 }
 
 _SHARES = {
@@ -83,7 +84,7 @@ def compare(
         *_shares(reference.frame, current.frame),
         *_new_categories(current.frame, reference.frame, categories),
     ]
-    return [each for each in found if min(each.difference.reference, each.difference.current) >= _LEAST]
+    return [each for each in found if min(each.difference.reference, each.difference.current) >= LEAST]
 
 
 def mix_of(window: Window, categories: Sequence[str]) -> NDArray[np.int64]:
@@ -148,7 +149,8 @@ def _mixes(reference: Window, current: Window, categories: Sequence[str]) -> lis
     shares = now / max(now.sum(), 1) - then / max(then.sum(), 1)
     most = int(np.abs(shares).argmax())
     before, after = (counts[most] / max(counts.sum(), 1) for counts in (then, now))
-    sentence = f"predicted mix: '{categories[most]}' is {_share(after)} of the products, {_share(before)} in training"
+    much = [write_share(share) for share in (after, before)]
+    sentence = f"predicted mix: '{categories[most]}' is {much[0]} of the products, {much[1]} in training"
     found = [Compared("predicted_mix", mix_test(then, now), sentence)]
     languages = [frame["language"].dropna() for frame in (reference.frame, current.frame)]
     names = sorted({*languages[0], *languages[1]})
@@ -157,7 +159,7 @@ def _mixes(reference: Window, current: Window, categories: Sequence[str]) -> lis
         told = names[int(np.abs(counts[1] / len(languages[1]) - counts[0] / len(languages[0])).argmax())]
         share = [float((each == told).mean()) for each in languages]
         what = f"'{told}'" if told else "in no language that can be told"
-        sentence = f"languages: {_share(share[1])} of the texts are {what}, {_share(share[0])} in training"
+        sentence = f"languages: {write_share(share[1])} of the texts are {what}, {write_share(share[0])} in training"
         found.append(Compared("language", mix_test(counts[0], counts[1]), sentence))
     return found
 
@@ -168,7 +170,7 @@ def _shares(reference: pd.DataFrame, current: pd.DataFrame) -> list[Compared]:
         then, now = (_lacking(frame, name) for frame in (reference, current))
         if len(then) and len(now):
             difference = share_test(int(then.sum()), len(then), int(now.sum()), len(now))
-            sentence = f"{what}: {_share(float(now.mean()))}, {_share(float(then.mean()))} in training"
+            sentence = f"{what}: {write_share(float(now.mean()))}, {write_share(float(then.mean()))} in training"
             if name == "without_photo":
                 broken = int((current["photo_problem"] != "").sum())
                 sentence += f"; {broken:,} photos were there, unreadable or blank" if broken else ""

@@ -62,7 +62,7 @@ def judge_window(
     then, now = open_both(reference, production)
     said = [str(point["alone"]) for point in reversed(past) if point["model"] == reference.model]
     alone = [verdict for verdict in said if verdict in (OK, WATCH, RETRAIN)]  # windows of nothing say nothing
-    judged = judge(then, now, reference.categories, settings, alone)
+    judged = judge(then, now, reference.categories, settings, alone, columns=production.columns)
     if judged.verdict == NO_DATA and production.others:
         by = ", ".join(f"{count:,} by {version}" for version, count in sorted(production.others.items()))
         more = f"there are predictions, but none by {reference.model}: {by}; compare with another model by --model"
@@ -152,6 +152,11 @@ def shown(compared: Compared, production: Production, categories: Sequence[str])
     }
 
 
+def view_command(run_id: str, card: str) -> str:
+    """Return the command that opens a card of a monitoring run: 'monitor' or 'report'."""
+    return f"python flows/monitor_flow.py card view {run_id}/end --id {card}"
+
+
 def closing_lines(judged: Mapping[str, Any], sources: Sequence[str], run_id: str, report: str) -> list[str]:
     """Return the lines that end a run: the verdict, its reasons, where to look, what next."""
     rows = judged["facts"]["rows"]
@@ -159,7 +164,7 @@ def closing_lines(judged: Mapping[str, Any], sources: Sequence[str], run_id: str
     return [
         f"verdict   {judged['verdict']}: {rows:,} products from {len(sources)} source{'s'[: len(sources) != 1]}",
         *(f"because   {reason}" for reason in reasons[:5]),
-        f"look at   python flows/monitor_flow.py card view {run_id}/end --id monitor",
+        f"look at   {view_command(run_id, 'monitor')}",
         f"report    {report}",
         f"next      {NEXT[judged['verdict']]}",
     ]

@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from rayon.columns import Columns
 from rayon.drift import Difference, holm
 from rayon.evaluation import Interval, macro_f1
+from rayon.feed import Counted, look_at_feed
 from rayon.measures import Compared, compare, mix_psi, repeated_share
 from rayon.monitoring_config import Limit, Monitoring, Settling
 from rayon.performance import Estimated, Measured, corrected, estimate, measure
@@ -45,7 +47,8 @@ class Judgement(NamedTuple):
 
     `alone` is the verdict that the window would get without those before it; `reasons` are the sentences of the records
     that are not ok, gravest first. `measured` and `estimated` map accuracy and macro_f1 to value and 95% interval, None
-    where there were no labels, or no products. `facts` holds counts: rows, labels, repeated, psi, estimation_error.
+    where there were no labels, or no products. `facts` holds counts: rows, labels, repeated, repeated_content, psi,
+    estimation_error.
     """
 
     verdict: str
@@ -74,6 +77,7 @@ def judge(
     settings: Monitoring,
     past: Sequence[str] = (),
     seed: int = 0,
+    columns: Columns | None = None,
 ) -> Judgement:
     """Compare a window with the reference and say what follows.
 
@@ -83,6 +87,7 @@ def judge(
 
     Args:
         past: what earlier windows asked for alone, newest first: `retrain` waits until windows agree.
+        columns: how the columns of what was scored differ from training's.
     """
     rows = len(current.frame)
     facts: dict[str, Any] = {"rows": rows, "reference_rows": len(reference.frame), "labels": 0}
@@ -92,7 +97,8 @@ def judge(
     if rows < settings.minimum_rows or len(reference.frame) < settings.minimum_rows:
         sentence = f"{rows:,} products, {len(reference.frame):,} in the reference: {settings.minimum_rows:,} are needed"
         return Judgement(TOO_FEW, TOO_FEW, (sentence,), (), None, _intervals(estimated), facts)
-    compared = compare(reference, current, categories, settings.view_rows, settings.permutations, seed)
+    feed = look_at_feed(reference, current, columns)
+    compared = compare(reference, current, categories, settings.view_rows, settings.permutations, seed) + feed.compared
     measured, labelled = _measured(reference, current, categories, settings.labels)
     if measured is not None:
         compared.append(_fall(reference, measured))
@@ -103,12 +109,14 @@ def judge(
     ]
     if estimated is not None and before is not None:
         records.append(_advice(before, estimated, settings.limits.estimated_macro_f1))
+    records += [_counted(each, getattr(settings.limits, each.name)) for each in feed.counted]
     if measured is not None and _holds(reference, measured, settings.limits.accuracy):
         records = [_calmed(record, measured.labels) for record in records]
-    records.sort(key=lambda record: (-_ORDER.index(record.severity), record.p if record.p is not None else 1.0))
+    records.sort(key=_gravity)
     facts |= {
         "labels": labelled,
         "repeated": repeated_share(current),
+        "repeated_content": feed.repeated,
         "psi": mix_psi(reference, current, categories, settings.psi_rows),
         "estimation_error": estimated.accuracy.value - measured.accuracy.value if measured and estimated else None,
     }
@@ -124,6 +132,7 @@ def judge(
 
 
 _OF_LABELS = ("accuracy", "new_categories")
+_OF_THE_FEED = ("columns", "most_repeated", "repeated_content")
 
 
 def _holds(reference: Window, measured: Measured, limit: Limit) -> bool:
@@ -168,6 +177,18 @@ def _record(compared: Compared, p: float, limit: Limit, alpha: float) -> Record:
             if least is not None and effect >= least:
                 severity = step  # type: ignore[assignment]
     return Record(compared.name, limit.watch, effect, p, severity, compared.sentence)
+
+
+def _gravity(record: Record) -> tuple[int, int, float]:
+    """Order records: the gravest first, of those what the feed does, since the rest may come of it."""
+    of_the_feed = _OF_THE_FEED.index(record.name) if record.name in _OF_THE_FEED else len(_OF_THE_FEED)
+    return -_ORDER.index(record.severity), of_the_feed, record.p if record.p is not None else 1.0
+
+
+def _counted(counted: Counted, limit: Limit) -> Record:
+    """What is counted asks for a look at most: it is the feed's fault, and retraining mends no feed."""
+    severity: Severity = "watch" if counted.actual >= limit.watch else "ok"
+    return Record(counted.name, limit.watch, counted.actual, None, severity, counted.sentence)
 
 
 def _estimates(

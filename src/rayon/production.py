@@ -28,7 +28,7 @@ from rayon.window import HUMAN, WindowError
 
 _APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_UNUSED = ("text_key", "image_key", "source", "row")
+_UNUSED = ("source", "row")
 
 
 class Production(NamedTuple):
@@ -37,7 +37,7 @@ class Production(NamedTuple):
     `table` holds the predictions of one model (`rayon.scoring.PREDICTIONS_SCHEMA`, with `human_category` where people
     labelled some), `others` how many there were by each other model. `rejected` counts rows that could not be scored,
     `strangest` are samples whose photos look least like the training's, with photos. `key` is the same for the same
-    predictions.
+    predictions. `columns` are those by which inputs differed from what the model was trained from, `new` and `gone`.
     """
 
     table: pa.Table
@@ -45,6 +45,7 @@ class Production(NamedTuple):
     rejected: int
     strangest: list[dict[str, Any]]
     key: str
+    columns: dict[str, list[str]]
 
 
 def parse_window(text: str) -> timedelta:
@@ -120,6 +121,7 @@ def read_window(
     tables: list[pa.Table] = []
     others: dict[str, int] = {}
     rejected, strangest = 0, []
+    columns: dict[str, list[str]] = {"new": [], "gone": []}
     for source in sources:
         if source.startswith(_APP) and config is not None:
             parts = [_read_app(source, config)]
@@ -129,7 +131,10 @@ def read_window(
             parts = list(iter_predictions(source))
             summary = _summary(source)
             rejected += int(summary.get("rejected", 0))
-            strangest += [sample for sample in summary.get("strangest", []) if summary.get("model") == model]
+            if summary.get("model") == model:
+                strangest += summary.get("strangest", [])
+                for which, names in summary.get("columns", {}).items():
+                    columns[which] += [name for name in names if name not in columns[which]]
         for part in parts:
             versions = pc.value_counts(part["model_version"])
             for version, count in zip(versions.field(0).to_pylist(), versions.field(1).to_pylist(), strict=True):
@@ -140,7 +145,7 @@ def read_window(
     if labels and table.num_rows:
         table = _labelled(table, labels)
     strangest.sort(key=lambda sample: -float(sample["photo_novelty"]))
-    return Production(table, others, rejected, strangest[:10], _key(table))
+    return Production(table, others, rejected, strangest[:10], _key(table), columns)
 
 
 def read_labels(file: str) -> dict[str, str]:

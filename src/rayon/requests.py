@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from rayon.data.shards import input_key
+from rayon.data.text import product_text
 from rayon.feedback import Logged, Store, new_id
 from rayon.inference import Answers, Predictor, Prepared, Ready, together
 from rayon.observing import OBSERVED, observe
@@ -32,11 +34,22 @@ _COLUMNS = (
 
 
 def observations(predictor: Predictor, prepared: Prepared, answers: Answers) -> list[bytes]:
-    """Return what is to be kept beside each prediction so that it can be compared later: JSON, a product each."""
+    """Return what is to be kept beside each prediction so that it can be compared later: JSON, a product each.
+
+    Keys of the contents are among it: a photo may be gone before it is compared.
+    """
     rows = observe(predictor, prepared, answers).to_pylist()
+    contents = zip(prepared.designations, prepared.descriptions, prepared.photos, strict=True)
     return [
-        json.dumps({"entropy": _short(float(entropy)), **{name: _short(value) for name, value in row.items()}}).encode()
-        for entropy, row in zip(answers.entropy, rows, strict=True)
+        json.dumps(
+            {
+                "entropy": _short(float(entropy)),
+                "text_key": input_key(product_text(title, description).encode()).hex(),
+                "image_key": input_key(photo or b"").hex(),
+                **{name: _short(value) for name, value in row.items()},
+            }
+        ).encode()
+        for entropy, (title, description, photo), row in zip(answers.entropy, contents, rows, strict=True)
     ]
 
 
@@ -56,8 +69,7 @@ def read_requests(store: Store, start: datetime, end: datetime, without: Collect
     people said of it (the last word), '' where nobody did; the pieces of feedback `without`, by number, do not count.
     """
     schema = pa.schema(
-        [field for field in PREDICTIONS_SCHEMA if field.name not in ("text_key", "image_key", "source", "row")]
-        + [pa.field(HUMAN, pa.string())]
+        [field for field in PREDICTIONS_SCHEMA if field.name not in ("source", "row")] + [pa.field(HUMAN, pa.string())]
     )
     said = store.labels(start, end, without)
     tables = [
@@ -78,6 +90,7 @@ def _row(row: dict[str, Any], said: str) -> dict[str, Any]:
         "description_length": len(row["description"]),
         "has_image": bool(row["photo"]) or seen.get("brightness") is not None,
         "entropy": seen.get("entropy"),
+        **{name: bytes.fromhex(seen[name]) if name in seen else None for name in ("text_key", "image_key")},
         **{name: seen.get(name) for name in OBSERVED.names},
         HUMAN: said,
     }

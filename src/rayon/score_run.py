@@ -19,8 +19,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayon.bundle import BundleError, read_bundle
-from rayon.config import Config
+from rayon.bundle import BundleError, describe_bundle, read_bundle
+from rayon.config import Catalog, Config
+from rayon.data.catalog import changed_columns
 from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import Outputs, is_remote
 from rayon.data.planning import plan_scoring
@@ -93,7 +94,7 @@ def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -
     """
     if source == UNSEEN:
         return list(_unseen_jobs(config)), join_rejects([])
-    config = dataclasses.replace(config, catalog=fetch_catalog(config.catalog, Path(config.cache) / "catalogs"))
+    config = dataclasses.replace(config, catalog=_fetched(config))
     jobs: list[Job] = []
     rejects: list[pd.DataFrame] = []
     for piece in plan_scoring(config):
@@ -102,6 +103,23 @@ def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -
             keep(len(jobs), piece.part)
             jobs.append({"number": len(jobs), "rows": read_table(piece.part).num_rows})
     return jobs, join_rejects(rejects)
+
+
+def input_columns(config: Config, source: str, bundle: bytes) -> dict[str, list[str]]:
+    """Return how the input's columns differ from those that the model was trained from: `new` and `gone` ones.
+
+    A model that was trained before columns were kept knows of none: then what is gone is told alone.
+
+    Raises:
+        CatalogError: the file cannot be read.
+    """
+    if source == UNSEEN:
+        return {"new": [], "gone": []}
+    return changed_columns(_fetched(config), describe_bundle(bundle)["reference"].get("columns", []))
+
+
+def _fetched(config: Config) -> Catalog:
+    return fetch_catalog(config.catalog, Path(config.cache) / "catalogs")
 
 
 def share_out(jobs: Sequence[Job], tasks: int) -> list[list[Job]]:
@@ -154,8 +172,9 @@ def conclude(
     rejects: Sequence[pd.DataFrame],
     model: str,
     outputs: Outputs,
+    columns: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return the run's summary and all its rejects, and leave both as files.
+    """Return the run's summary and all its rejects, and leave both as files; `columns` is what `input_columns` told.
 
     Raises:
         RayonError: a row was lost on the way, which would be a mistake of rayon's.
@@ -166,6 +185,7 @@ def conclude(
         "model": model,
         "read": sum(job["rows"] for job in jobs) + len(refused),
         "rejected": len(every),
+        "columns": {which: list(names) for which, names in (columns or {}).items()},
         **summary,
     }
     if summary["read"] != summary["products"] + summary["rejected"]:

@@ -142,7 +142,7 @@ def train_candidate(
             )
             for precision in sorted(config.evaluation.precision_targets)
         ),
-        reference=describe_reference(frame.iloc[judged], probabilities),
+        reference={**describe_reference(frame.iloc[judged], probabilities), "columns": list(dataset.columns)},
         about={"candidate": kind, "dataset": dataset.fingerprint, "catalog": config.name, **(about or {})},
         preprocess=config.preprocess,
         projections=_projections(sized, inputs, learn, targets),

@@ -43,6 +43,7 @@ _PLAIN = {
 
 REQUIRED = ("product_id", "category", "confidence", "decision", "model_version", "top_k")
 
+_CONTENT = ("text_key", "image_key")
 _WORDS = 500
 
 
@@ -53,9 +54,10 @@ class WindowError(ValueError):
 class Window(NamedTuple):
     """N scored products.
 
-    `frame` has the plain columns; `text_view` and `photo_view` are (N, K), NaN where there is none; `top_labels` and
-    `top_probabilities` are (N, k), best first, a label of -1 for a category that is not among the known ones;
-    `new_words` counts the products in which words were seen that the model does not know, commonest first.
+    `frame` has the plain columns and `content`: products with one number have the same cleaned text and the same photo,
+    -1 stands where the table does not tell. `text_view` and `photo_view` are (N, K), NaN where there is none;
+    `top_labels` and `top_probabilities` are (N, k), best first, a label of -1 for a category that is not among the
+    known ones; `new_words` counts the products in which words were seen that the model does not know, commonest first.
     """
 
     frame: pd.DataFrame
@@ -96,6 +98,7 @@ def open_window(table: pa.Table, categories: Sequence[str]) -> Window:
             frame[name] = nothing
     for name in ("given_category", HUMAN, "photo_problem"):
         frame[name] = frame[name].fillna("")
+    frame["content"] = _contents(table)
     labels, probabilities = _likeliest(table, categories)
     return Window(
         frame,
@@ -119,6 +122,16 @@ def _likeliest(table: pa.Table, categories: Sequence[str]) -> tuple[NDArray[np.i
     found = names.get_indexer(pd.Index(flat.field("category").to_pandas())) if count else np.zeros(0)
     probabilities = flat.field("probability").to_numpy(zero_copy_only=False) if count else np.zeros(0)
     return found.astype(np.int64).reshape(count, width), probabilities.astype(np.float64).reshape(count, width)
+
+
+def _contents(table: pa.Table) -> NDArray[np.int64]:
+    """Number what products are made of, (N,), by the keys of their texts and photos."""
+    if any(name not in table.column_names for name in _CONTENT):
+        return np.full(table.num_rows, -1, dtype=np.int64)
+    text, photo = (table[name].cast(pa.binary()) for name in _CONTENT)
+    both = pc.binary_join_element_wise(text, photo, pa.scalar(b"/", pa.binary())).combine_chunks()
+    numbers: NDArray[np.int64] = pc.fill_null(both.dictionary_encode().indices, -1).to_numpy().astype(np.int64)
+    return numbers
 
 
 def _vectors(table: pa.Table, name: str) -> NDArray[np.float32]:

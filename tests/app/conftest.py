@@ -1,9 +1,8 @@
-"""The app as its users run it: a process of its own on loopback, on a shop with a champion; and a real browser."""
+"""The app as its users run it: a process of its own on loopback, on a shop with a champion; and pages of it."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -74,25 +73,11 @@ def app(trained, start) -> Running:
     return running
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Debian's Chromium, driven by Playwright."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("there is no Chromium here (Debian: apt install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def open_page(browser, app):
     """A factory of pages of the app, logged in; requests to other servers fail the test."""
     opened = []
+    SHOTS.mkdir(parents=True, exist_ok=True)
 
     def open_as(user: str = "anna", password: str = "correct-horse", locale: str = "en-GB"):
         page = browser.new_page(viewport={"width": 1250, "height": 1000}, locale=locale)

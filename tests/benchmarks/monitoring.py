@@ -103,9 +103,10 @@ def score_drifted(predictor: Predictor, config: Config, folder: Path, drift: Dri
     return table.append_column(HUMAN, pa.array(truth))
 
 
-def scored(folder: Path) -> tuple[tuple[str, ...], dict[str, pa.Table]]:
-    """The categories and all tables of predictions, made where they are not there yet."""
-    names = {f"{kind}-{strength:g}": Drift(kind, strength) for kind in KINDS for strength in STRENGTHS}
+def scored(folder: Path, drifted: bool) -> tuple[tuple[str, ...], dict[str, pa.Table]]:
+    """The categories and the tables of predictions, made where they are not there yet; the drifted ones if asked."""
+    kinds = KINDS if drifted else ()
+    names = {f"{kind}-{strength:g}": Drift(kind, strength) for kind in kinds for strength in STRENGTHS}
     made = folder / "scored"
     made.mkdir(parents=True, exist_ok=True)
     missing = [name for name in ("apart", *names) if not (made / f"{name}.parquet").exists()]
@@ -203,7 +204,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     with tempfile.TemporaryDirectory(prefix="rayon-monitoring-") as name:
         folder = Path(options.folder or name)
-        categories, tables = scored(folder)
+        categories, tables = scored(folder, drifted=options.only != "false-alarms")
         if options.only == "prepare":
             return
         apart = open_window(tables["apart"], categories)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
+from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -20,7 +22,9 @@ FEW = "minimum_rows: 20\nreport_rows: 100\n"
 
 
 class Watched(NamedTuple):
-    """A shop whose products were scored; the run, the same with strange words, and another model's looked at."""
+    """A shop whose products came by a broken feed and were scored; the run, the same with strange words, and another
+    model's looked at.
+    """
 
     shop: Shop
     scored: Finished
@@ -34,10 +38,20 @@ def monitor(shop: Shop, *arguments: str) -> Finished:
     return shop.execute(command)
 
 
+def broken_feed(shop: Shop) -> str:
+    """The shop's products with one of them fifty times more, and a column that nobody has seen."""
+    frame = pd.read_csv(shop.folder / "raw" / "products.csv", dtype=str, keep_default_na=False)
+    whole = frame[(frame["designation"] != "") & (frame["image"] != "")]
+    copies = pd.concat([whole.iloc[[10]]] * 50).assign(product_id=[f"copy-{number}" for number in range(50)])
+    file = shop.folder / "feed.csv"
+    pd.concat([frame, copies]).assign(supplier="x").to_csv(file, index=False)
+    return str(file)
+
+
 @pytest.fixture(scope="module")
 def watched(story: Story) -> Watched:
     shop = story.shop
-    scored = shop.run("score", "--input", str(shop.folder / "raw" / "products.csv"))
+    scored = shop.run("score", "--input", broken_feed(shop))
     calm = monitor(shop, "--run", scored.run_id)
     table = pq.read_table(shop.folder / "cache" / "predictions" / f"shop-{scored.run_id}" / "predictions")
     strange = pc.add(pc.fill_null(table["unknown_words"], 0.0), pa.scalar(0.7, pa.float32()))
@@ -79,6 +93,22 @@ def test_a_run_is_compared_with_the_latest_models_reference(watched, story):
     assert "monitor:shop" in Run(f"MonitorFlow/{watched.calm.run_id}").tags
 
 
+def test_a_broken_feed_is_said_and_kept_with_the_run(watched):
+    assert watched.scored.code == 0, watched.scored.output
+    summary = artifacts("ScoreFlow", watched.scored).summary
+    assert summary["columns"] == {"new": ["supplier"], "gone": []}
+    assert "has 'supplier', unknown to the model's training" in watched.scored.output
+    verdict = artifacts("MonitorFlow", watched.calm).verdict
+    found = {record["name"]: record for record in verdict["records"]}
+    for name in ("columns", "most_repeated", "repeated_content"):
+        assert found[name]["severity"] == "watch" and found[name]["sentence"] in verdict["reasons"]
+    assert "'supplier'" in found["columns"]["sentence"]
+    assert found["most_repeated"]["sentence"].startswith("51 products share one text and photo ('")
+    assert verdict["facts"]["repeated_content"] == pytest.approx(50 / verdict["facts"]["rows"], abs=0.02)
+    # a file of the same predictions tells of no columns
+    assert "columns" not in {record["name"] for record in artifacts("MonitorFlow", watched.drifted).verdict["records"]}
+
+
 def test_drift_is_a_verdict_with_its_reason_and_the_next_command(watched):
     assert watched.drifted.code == 0, watched.drifted.output
     verdict = artifacts("MonitorFlow", watched.drifted).verdict
@@ -114,15 +144,40 @@ def test_the_report_is_kept_with_the_run_and_as_a_file(watched):
 
 
 def test_the_card_shows_the_verdict_and_the_pictures(watched):
-    page = watched.shop.folder / "monitor.html"
-    command = watched.shop.command("monitor", "card", "get", f"{watched.calm.run_id}/end", str(page), "--id", "monitor")
-    assert watched.shop.execute(command).code == 0
+    page = card(watched, "monitor", watched.shop.folder / "monitor.html")
     html = page.read_text()
     carried = [base64.b64decode(text).decode(errors="ignore") for text in re.findall(r'"([A-Za-z0-9+/=]{400,})"', html)]
     told = html + "".join(carried)
-    for title in ("Drift over time", "Mix then and now", "Photos least like training", "New words"):
+    for title in ("Drift over time", "Mix then and now", "Photos least like training", "New words", "Data quality"):
         assert title in told
     assert page.stat().st_size < 3_000_000
+
+
+def card(watched: Watched, which: str, page: Path) -> Path:
+    command = watched.shop.command("monitor", "card", "get", f"{watched.calm.run_id}/end", str(page), "--id", which)
+    assert watched.shop.execute(command).code == 0
+    return page
+
+
+def test_the_report_opens_from_the_card_without_a_network(watched, browser, tmp_path):
+    card(watched, "monitor", tmp_path / "monitor.html")
+    report = card(watched, "report", tmp_path / "report.html")
+    assert report.read_text() == artifacts("MonitorFlow", watched.calm).page
+    assert report.stat().st_size < 5_000_000
+    alone = browser.new_context(offline=True)
+    asked: list[str] = []
+    alone.on("request", lambda sent: asked.append(sent.url))
+    page = alone.new_page()
+    page.goto((tmp_path / "monitor.html").as_uri())
+    with alone.expect_page() as opened:
+        page.get_by_text("Open the report").click()
+    asked.clear()
+    for shown in (opened.value, alone.new_page()):
+        if shown is not opened.value:
+            shown.goto(report.as_uri())
+        shown.get_by_text("Data Drift Summary").wait_for(timeout=30_000)
+    assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+    alone.close()
 
 
 def test_mistakes_of_the_user_are_sentences(story):

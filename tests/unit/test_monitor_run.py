@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from test_monitoring import CATEGORIES, SETTINGS, predictions
 
-from rayon.cards_monitor import monitor_card
+from rayon.cards_monitor import Report, monitor_card
 from rayon.drift_report import make_report
 from rayon.monitor_run import closing_lines, judge_window, make_point, shown, tracked_values
 from rayon.production import choose_sources, parse_window, read_labels, read_window
 from rayon.reference import Reference
 from rayon.window import HUMAN, WindowError, open_window
 
+REPORT = Report("/somewhere/a b.html", "flow card view 3/end --id report")
 REFERENCE = Reference(predictions(0, 500), "TrainFlow/7", CATEGORIES)
 
 
@@ -131,10 +132,10 @@ def test_the_card_says_the_verdict_first_and_shows_the_five_pictures(file):
     sample = {"product_id": "1", "title": "<b>Kart", "category": "jeux", "confidence": 0.4, "photo": None}
     production = production._replace(strangest=[{**sample, "photo_novelty": 3.2}])
     drawn = shown(compared, production, CATEGORIES)
-    card = monitor_card(compared.judged.as_dict(), [point, point], drawn, {"looked at": "a file"})
+    card = monitor_card(compared.judged.as_dict(), [point, point], drawn, REPORT, {"looked at": "a file"})
     told = texts(card)
     titles = ["Retrain: production", "Drift over time", "Mix then and now", "Accuracy over time", "Photos least like",
-              "New words", "All comparisons", "Details"]  # fmt: skip
+              "New words", "Comparisons", "Data quality", "Column by column", "Details"]  # fmt: skip
     places = [told.index(title) for title in titles]
     assert places == sorted(places)
     assert "3.2 times as unlike" in told and "&lt;b&gt;Kart" in told
@@ -145,8 +146,28 @@ def test_the_card_says_the_verdict_first_and_shows_the_five_pictures(file):
 def test_the_card_of_too_little_is_no_crash(file, rows):
     compared, production, point = story(file, rows=rows)
     drawn = shown(compared, production, CATEGORIES)
-    told = texts(monitor_card(compared.judged.as_dict(), [point], drawn, {}))
+    told = texts(monitor_card(compared.judged.as_dict(), [point], drawn, REPORT, {}))
     assert ("nothing to judge" if rows == 0 else "too few products") in told and "Drift over time" not in told
+
+
+def test_the_card_tells_of_the_feed_and_opens_the_report(file):
+    production = read_window([file(repeats=49)], "TrainFlow/7")
+    production = production._replace(columns={"new": ["supplier"], "gone": []})
+    compared = judge_window(REFERENCE, production, SETTINGS, [])
+    point = make_point("MonitorFlow/3", REFERENCE, production, compared.judged)
+    drawn = shown(compared, production, CATEGORIES)
+    card = monitor_card(compared.judged.as_dict(), [point], drawn, REPORT, {})
+    told = json.dumps([part.render() for part in card])
+    quality = told[told.index("Data quality") : told.index("Column by column")]
+    assert "50 products share one text and photo" in quality and "'supplier', unknown to the model" in quality
+    assert "products without a description" in quality and "macro-F1 is estimated" not in quality
+    assert "repeated contents" in told[: told.index("Drift over time")] and REPORT.command in told
+    assert 'href=\\"file:///somewhere/a%20b.html\\"' in told
+    broken = monitor_card(compared.judged.as_dict(), [point], drawn, REPORT._replace(problem="it rained"), {})
+    assert "There is no report: it rained." in texts(broken)
+    assert "a%20b.html" not in json.dumps([part.render() for part in broken])
+    bucket = monitor_card(compared.judged.as_dict(), [point], drawn, REPORT._replace(file="s3://b/a.html"), {})
+    assert "s3://b/a.html" in texts(bucket) and "href" not in json.dumps([part.render() for part in bucket])
 
 
 def test_new_words_are_those_that_the_gold_set_did_not_have(file):

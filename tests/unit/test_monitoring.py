@@ -26,7 +26,8 @@ def predictions(seed: int, rows: int, **changes) -> pa.Table:
     """Predictions by a calibrated model, as ScoreFlow writes them; `changes` replace columns or shift what is seen.
 
     Keywords: shift (of the text view), unknown (share of unknown words), mix (weights of the categories), wrong (share
-    of further mistakes), labels (share of products that people label), without_photo, novelty.
+    of further mistakes), labels (share of products that people label), without_photo, novelty, repeats (how many
+    products repeat the first one's text and photo).
     """
     rng = np.random.default_rng(seed)
     mix = np.asarray(changes.pop("mix", np.ones(len(CATEGORIES))), dtype=float)
@@ -41,6 +42,7 @@ def predictions(seed: int, rows: int, **changes) -> pa.Table:
     photo = rng.random(rows) >= changes.pop("without_photo", 0.05)
     looks = rng.normal(0.7, 0.1, rows)
     rest = (1 - confidence) / 2
+    repeats = changes.pop("repeats", 0)
     columns = {
         "product_id": [f"p{seed}-{row}" for row in range(rows)],
         "category": [CATEGORIES[label] for label in predicted],
@@ -67,6 +69,8 @@ def predictions(seed: int, rows: int, **changes) -> pa.Table:
         "photo_novelty": np.where(photo, rng.normal(1.0, 0.1, rows), np.nan),
         "brightness": np.where(photo, looks, np.nan),
         "sharpness": np.where(photo, rng.normal(0.03, 0.005, rows), np.nan),
+        "text_key": [f"{seed} {max(row - repeats, 0)}".encode() for row in range(rows)],
+        "image_key": [b"photo"] * rows,
         HUMAN: np.where(looked, [CATEGORIES[label] for label in truth], ""),
         **changes,
     }

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from rayon.bundle import read_bundle
+from rayon.data.shards import input_key
+from rayon.data.text import product_text
 from rayon.feedback import Logged, Store, new_id
 from rayon.inference import Predictor, Ready, together
 from rayon.observing import OBSERVED, observe
@@ -54,6 +56,10 @@ def test_requests_have_the_shape_of_scored_products(asked):
                 np.testing.assert_allclose(kept, seen, rtol=1e-4)
             else:
                 assert kept == seen
+    contents = zip(columns.designations, columns.descriptions, columns.photos, strict=True)
+    keys = [(input_key(product_text(title, text).encode()), input_key(photo or b"")) for title, text, photo in contents]
+    assert list(zip(table["text_key"].to_pylist(), table["image_key"].to_pylist(), strict=True)) == keys
+    assert keys[1][0] == b"" != keys[1][1] and len({key for both in keys for key in both}) == 4
     np.testing.assert_allclose(table["entropy"].to_numpy(), answers.entropy, rtol=1e-4)
     window = open_window(table, predictor.categories)
     assert window.top_labels[0, 0] == predictor.categories.index("lampes") and len(window.frame) == 3

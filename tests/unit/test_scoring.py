@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayon.bundle import describe_bundle
+from rayon.bundle import describe_bundle, dump_bundle, read_bundle
 from rayon.cards import scores_card
 from rayon.data.outputs import Outputs
 from rayon.data.planning import plan_scoring
@@ -22,7 +22,9 @@ from rayon.data.tables import CatalogError
 from rayon.preparing import RayonError
 from rayon.registry import Model
 from rayon.score_run import (
+    UNSEEN,
     conclude,
+    input_columns,
     open_predictor,
     plan_jobs,
     run_jobs,
@@ -62,8 +64,9 @@ def scoring(make_config, train, catalogue, tmp_path):
             for task in share_out(jobs, tasks)
             for each in run_jobs(task, parts.__getitem__, predictor, model.bundle, settings, outputs)
         ]
+        columns = input_columns(settings, str(source), model.bundle)
         summary, rejects = conclude(
-            jobs, refused, [d.summary for d in done], [d.rejects for d in done], model.version, outputs
+            jobs, refused, [d.summary for d in done], [d.rejects for d in done], model.version, outputs, columns
         )
         tables = [pq.read_table(pa.BufferReader(each.data)) for each in done]
         table = pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *tables])
@@ -188,6 +191,31 @@ def test_an_input_of_which_nothing_can_be_scored_ends_well(scoring, tmp_path):
     assert (folder / "rejects.parquet").exists()
     assert scores_card(summary, rejects, {}, 0.9, 0.95, {})
     assert tracked_values(summary)["score/accepted_share"] == 0.0
+
+
+def test_what_is_new_or_missing_in_an_input_is_kept_and_costs_no_product(scoring, catalogue, tmp_path):
+    frame = pd.read_csv(catalogue / "products.csv", dtype=str, keep_default_na=False)[:20]
+    frame["supplier"] = "x"
+    frame.drop(columns=["description", "category"]).to_csv(tmp_path / "changed.csv", index=False)
+    summary, rejects, found, folder, _ = scoring(tmp_path / "changed.csv")
+    assert summary["products"] == 20 and (found["description_length"] == 0).all()
+    assert summary["columns"] == {"new": ["supplier"], "gone": ["description"]}
+    assert json.loads((folder / "summary.json").read_text())["columns"] == summary["columns"]
+    banner = scores_card(summary, rejects, {}, 0.9, 0.95, {})[1].render()["source"]
+    assert "The input&#x27;s columns have changed: it lacks &#x27;description&#x27; and has" in banner
+    same = scoring(catalogue / "products.csv", folder="same")[0]
+    assert same["columns"] == {"new": [], "gone": []}
+
+
+def test_a_model_that_knows_no_columns_finds_none_new(scoring, make_config, tmp_path):
+    (tmp_path / "changed.csv").write_text("product_id,designation,supplier\n1,a,b\n")
+    settings = with_input(make_config(), str(tmp_path / "changed.csv"), "")
+    bundle = read_bundle(scoring.bundle)
+    assert input_columns(settings, "a file", scoring.bundle)["new"] == ["supplier"]
+    older = {name: value for name, value in bundle.reference.items() if name != "columns"}
+    found = input_columns(settings, "a file", dump_bundle(bundle._replace(reference=older)))
+    assert found == {"new": [], "gone": ["description", "image"]}
+    assert input_columns(settings, UNSEEN, scoring.bundle) == {"new": [], "gone": []}
 
 
 def test_an_unreadable_input_is_a_sentence(scoring, tmp_path):

@@ -18,13 +18,16 @@ import pandas as pd
 
 from rayon.config import Catalog
 from rayon.data.tables import CatalogError, Row, Table, read_table
-from rayon.schema import CATEGORY, IMAGE, PRODUCT_COLUMNS, PRODUCT_ID
+from rayon.schema import CATEGORY, DESCRIPTION, IMAGE, PRODUCT_COLUMNS, PRODUCT_ID
 
 CHUNK_COLUMNS = (*PRODUCT_COLUMNS, "source", "row", "record", "problem")
 """Columns of a chunk. `source` is the file's name, `row` the 1-based data row in it, `record` the row as JSON,
 `problem` '' or a sentence that says why the row has no proper fields. All but `row` are strings."""
 
-__all__ = ["CHUNK_COLUMNS", "CatalogError", "read_catalog"]
+__all__ = ["CHUNK_COLUMNS", "CatalogError", "changed_columns", "read_catalog", "source_columns"]
+
+_NOT_NEEDED = (CATEGORY, DESCRIPTION, IMAGE)
+"""What products can be scored without."""
 
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps would make one a row
 _Getter = Callable[[Sequence[str]], str]
@@ -37,16 +40,15 @@ def read_catalog(
 
     Reads CSV and TSV, also compressed (.gz), Parquet, and a folder of Parquet files. Values stay the strings they are
     in the file ('0012', '2403.0'); an absent one is ''. Blank lines of a CSV are not rows. With `catalog.labels` the
-    category comes from that file, row for row. Without `require_category` there need not be a category column.
+    category comes from that file, row for row. Without `require_category`, as for products that are to be scored, there
+    need be no column of categories, descriptions or photos: `changed_columns` tells what is missed.
 
     Raises:
         CatalogError: a file is missing, empty, unreadable or in another encoding; a column is not there; the labels
             do not fit the products. The message names the file, the row or column, and what to change.
     """
     path = Path(catalog.products)
-    table = read_table(path, catalog.encoding, catalog.delimiter)
-    if catalog.labels is not None:
-        table = _with_labels(catalog, table)
+    table = _open(catalog)
     getters = _getters(catalog, table, require_category)
     some = False
     while chunk := list(islice(table.rows, rows_per_chunk)):
@@ -54,6 +56,38 @@ def read_catalog(
         yield _frame(chunk, table.columns, getters)
     if not some:
         raise CatalogError(f"{path}: the file has a header and no data row.")
+
+
+def source_columns(catalog: Catalog) -> tuple[str, ...]:
+    """Return the names of a catalogue's columns, those of its labels among them, in the file's order.
+
+    Raises:
+        CatalogError: as `read_catalog`.
+    """
+    return _open(catalog).columns
+
+
+def changed_columns(catalog: Catalog, known: Sequence[str]) -> dict[str, list[str]]:
+    """Return how the columns of products that are to be scored differ from those of the catalogue trained from.
+
+    `gone`: what the settings name for descriptions or photos is not there. `new`: neither the settings name them nor
+    are they `known`, the columns of that catalogue; with none known, nothing is new.
+
+    Raises:
+        CatalogError: as `read_catalog`.
+    """
+    there, names = source_columns(catalog), dataclasses.asdict(catalog.columns)
+    looked_for = [DESCRIPTION] if catalog.image_name is not None else [DESCRIPTION, IMAGE]
+    usual = {*known, *names.values()}
+    return {
+        "new": [name for name in there if name not in usual] if known else [],
+        "gone": [names[key] for key in looked_for if names[key] and names[key] not in there],
+    }
+
+
+def _open(catalog: Catalog) -> Table:
+    table = read_table(Path(catalog.products), catalog.encoding, catalog.delimiter)
+    return table if catalog.labels is None else _with_labels(catalog, table)
 
 
 def _frame(rows: list[Row], columns: tuple[str, ...], getters: dict[str, _Getter]) -> pd.DataFrame:
@@ -80,8 +114,8 @@ def _getters(catalog: Catalog, table: Table, require_category: bool) -> dict[str
         raise CatalogError("catalog.columns.product_id is '': name the column that holds each product's id.")
     if not names[CATEGORY] and require_category:
         raise CatalogError("catalog.columns.category is '': name the column that holds each product's category.")
-    if not require_category and names[CATEGORY] not in table.columns:
-        names[CATEGORY] = ""
+    if not require_category:
+        names |= {key: "" for key in _NOT_NEEDED if names[key] not in table.columns}
     getters: dict[str, _Getter] = {}
     for key in PRODUCT_COLUMNS:
         if key == IMAGE and catalog.image_name is not None:

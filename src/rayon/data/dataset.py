@@ -36,6 +36,7 @@ class Dataset:
     `frame` has the texts product_id, designation, description and category, the group (uint64), the label (int16
     position in `categories`, -1 where the category is not known), the split and the fold, has_text and has_image,
     text_key and image_key (bytes: names of what an encoder reads, b'' where there is nothing), and source and row.
+    `columns` are those that the catalogue's file had, none where the version does not tell.
 
     Photos stay in the files until they are asked for. A dataset may be pickled or inherited by worker processes of the
     same machine: each maps the files for itself.
@@ -49,10 +50,12 @@ class Dataset:
         files: tuple[Path, ...],
         shard: NDArray[np.int32],
         position: NDArray[np.int32],
+        columns: tuple[str, ...] = (),
     ) -> None:
         self.frame = frame
         self.categories = categories
         self.fingerprint = fingerprint
+        self.columns = columns
         self._files = files
         self._shard = shard
         self._position = position
@@ -105,7 +108,8 @@ def open_dataset(
     frame["has_text"] = frame["text_key"].str.len() > 0
     frame["has_image"] = frame["image_key"].str.len() > 0
     shard = np.repeat(np.arange(len(files), dtype=np.int32), [len(living) for living in positions])
-    return Dataset(frame, manifest.categories, manifest.fingerprint, files, shard, np.concatenate(positions))
+    where = np.concatenate(positions)
+    return Dataset(frame, manifest.categories, manifest.fingerprint, files, shard, where, manifest.columns)
 
 
 def _map(file: Path) -> pa.Table:

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from rayon.config import Config
-from rayon.data.catalog import read_catalog
+from rayon.data.catalog import read_catalog, source_columns
 from rayon.data.images import PhotoError, is_url, photo_path, remote_place
 from rayon.data.outputs import Outputs, is_remote
 from rayon.data.shards import FORMAT, PART_SCHEMA, Manifest, ShardRef, content_hash, read_table, write_table
@@ -36,13 +36,14 @@ class Plan(NamedTuple):
 
     `parts` are compressed rows without photos, one for each shard to build, and may be none; `kept` are the earlier
     shards, with what is gone from them; `rejects` are the rows refused so far; `counts` has read, unchanged, new and
-    removed (since the previous version).
+    removed (since the previous version); `columns` are the catalogue's, used or not.
     """
 
     parts: tuple[bytes, ...]
     kept: tuple[ShardRef, ...]
     rejects: pd.DataFrame
     counts: dict[str, int]
+    columns: tuple[str, ...] = ()
 
 
 def plan_dataset(config: Config, previous: Manifest | None, read_keys: ReadKeys, require_category: bool = True) -> Plan:
@@ -78,7 +79,7 @@ def plan_dataset(config: Config, previous: Manifest | None, read_keys: ReadKeys,
         "new": read - len(refused) - unchanged,
         "removed": earlier.lost(),
     }
-    return Plan(parts, earlier.refs(), refused, tally)
+    return Plan(parts, earlier.refs(), refused, tally, source_columns(config.catalog))
 
 
 class Piece(NamedTuple):

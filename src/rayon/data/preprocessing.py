@@ -117,6 +117,7 @@ def combine(
         shards=tuple(ref for ref, _ in living),
         counts=counts,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        columns=plan.columns,
     )
     return manifest, refused
 

@@ -86,7 +86,8 @@ class Manifest(NamedTuple):
     """A dataset version.
 
     `fingerprint` (hex) stands for the content of all products, in whatever shards and order; `settings_key` for the
-    settings that shaped the shards; `categories` is sorted, a label is a position in it; `created` is UTC, ISO 8601.
+    settings that shaped the shards; `categories` is sorted, a label is a position in it; `created` is UTC, ISO 8601;
+    `columns` are those of the catalogue's file, used or not, none for a version made before they were kept.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Manifest(NamedTuple):
     shards: tuple[ShardRef, ...]
     counts: dict[str, int]
     created: str
+    columns: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the manifest as JSON text; `from_json` reads it back."""
@@ -106,7 +108,8 @@ class Manifest(NamedTuple):
         """Read what `to_json` wrote."""
         content = json.loads(text)
         shards = tuple(ShardRef(**{**ref, "removed": tuple(ref["removed"])}) for ref in content.pop("shards"))
-        return cls(**{**content, "categories": tuple(content["categories"]), "shards": shards})
+        names = {key: tuple(content.get(key, ())) for key in ("categories", "columns")}
+        return cls(**{**content, **names, "shards": shards})
 
 
 def make_ref(data: bytes, rows: int) -> ShardRef:

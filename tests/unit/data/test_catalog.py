@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rayon.config import Catalog, Columns
-from rayon.data.catalog import CHUNK_COLUMNS, CatalogError, read_catalog
+from rayon.data.catalog import CHUNK_COLUMNS, CatalogError, changed_columns, read_catalog, source_columns
 
 CSV = (
     "product_id,designation,description,category,image\n"
@@ -181,6 +181,41 @@ def test_a_column_that_the_catalogue_has_not_can_be_switched_off(tmp_path):
         read(path)
     frame = read(path, columns=Columns(description="", image=""))
     assert frame[["description", "image"]].to_numpy().tolist() == [["", ""]]
+
+
+def test_products_to_score_do_without_descriptions_and_photos_and_without_nothing_else(tmp_path):
+    path = write(tmp_path / "p.csv", "product_id,designation\n1,a\n")
+    frame = read(path, require_category=False)
+    assert frame[["designation", "description", "category", "image"]].to_numpy().tolist() == [["a", "", "", ""]]
+    path = write(tmp_path / "q.csv", "product_id,titre,description\n1,a,b\n")
+    with pytest.raises(CatalogError, match="there is no column 'designation'"):
+        read(path, require_category=False)
+    path = write(tmp_path / "r.csv", "product_id,designation\n1,a\n")
+    with pytest.raises(CatalogError, match=r"there is no column 'n'.*catalog\.image_name"):
+        read(path, require_category=False, image_name="{n}.jpg")
+
+
+@pytest.mark.parametrize(
+    ("header", "known", "settings", "new", "gone"),
+    [
+        ("product_id,designation,description,category,image,price", ["price"], {}, [], []),
+        ("product_id,designation,description,image", ["price", "category"], {}, [], []),  # nobody looks at a price
+        ("product_id,designation,image,supplier,ean", ["price"], {}, ["supplier", "ean"], ["description"]),
+        ("product_id,designation,texte", ["price"], {}, ["texte"], ["description", "image"]),
+        ("product_id,designation,texte", ["texte"], {"columns": Columns(description="", image="")}, [], []),
+        ("product_id,designation,texte", ["product_id"], {"columns": Columns(description="texte")}, [], ["image"]),
+        ("product_id,designation,description,supplier", [], {}, [], ["image"]),  # of an older model nothing is known
+        ("product_id,designation,description,n", ["n"], {"image_name": "{n}.jpg"}, [], []),
+    ],
+)
+def test_columns_that_came_or_went_are_told_apart(tmp_path, header, known, settings, new, gone):
+    path = write(tmp_path / "p.csv", f"{header}\n")
+    assert changed_columns(Catalog(str(path), **settings), known) == {"new": new, "gone": gone}
+
+
+def test_the_columns_of_a_source_are_those_of_its_labels_too(tmp_path):
+    names = source_columns(rakuten(tmp_path, ",prdtypecode\n0,10\n1,2280\n"))
+    assert {"productid", "imageid", "prdtypecode"} <= set(names)
 
 
 def test_the_category_may_be_absent_only_where_it_is_not_required(tmp_path):

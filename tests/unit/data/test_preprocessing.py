@@ -265,6 +265,10 @@ def test_a_manifest_survives_json(make_catalog):
     second, _ = store.make(make_catalog(rows(1, 60)), first)
     assert Manifest.from_json(second.to_json()) == second
     assert second.shards[0].removed == (0,)
+    assert second.columns == ("product_id", "designation", "description", "category", "image")
+    content = json.loads(second.to_json())
+    del content["columns"]  # as a version made before they were kept
+    assert Manifest.from_json(json.dumps(content)) == second._replace(columns=())
 
 
 def test_parts_are_bounded_compressed_and_complete(make_catalog):

@@ -1,0 +1,95 @@
+"""What a feed does to products that no test of their looks can tell: one sent under many ids, columns come or gone.
+
+Knows opened windows and the names of columns. It counts and says in words; limits and verdicts are
+`rayon.monitoring`'s.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rayon.columns import Columns, say_columns
+from rayon.drift import Difference, share_test
+from rayon.measures import LEAST, Compared, write_share
+from rayon.window import Window
+
+
+class Counted(NamedTuple):
+    """What is counted and not tested: its name, a key of `Limits`; how much of it there is; and all of it in words."""
+
+    name: str
+    actual: float
+    sentence: str
+
+
+class Repeats(NamedTuple):
+    """How the products of a window repeat one another.
+
+    `products` counts those whose id and content are known, each pair once; `repeated` those of them with the cleaned
+    text and the photo of one before; `most` the ids under which the commonest content comes, `first` being the first.
+    """
+
+    products: int = 0
+    repeated: int = 0
+    most: int = 0
+    first: str = ""
+
+
+class Feed(NamedTuple):
+    """What was found: comparisons to be tested, counts that are not, and the share of the products that repeat another
+    one's content, None where no content is known.
+    """
+
+    compared: list[Compared]
+    counted: list[Counted]
+    repeated: float | None
+
+
+def look_at_feed(reference: Window, current: Window, columns: Columns | None = None) -> Feed:
+    """Compare how often contents repeat in a window and in the reference, and say which columns changed."""
+    then, now = repeats_of(reference), repeats_of(current)
+    compared = [_repeated(then, now)] if min(then.products, now.products) >= LEAST else []
+    counted = [_most(then, now)] if now.products else []
+    counted += _changed(columns or {})
+    return Feed(compared, counted, now.repeated / now.products if now.products else None)
+
+
+def repeats_of(window: Window) -> Repeats:
+    """Count how the products of a window repeat one another; those without an id are left out."""
+    told = window.frame[["content", "product_id"]]
+    told = told[(told["content"] >= 0) & (told["product_id"].fillna("") != "")].drop_duplicates()
+    if told.empty:
+        return Repeats()
+    ids = told.groupby("content")["product_id"].size()
+    first = told.loc[told["content"] == ids.idxmax(), "product_id"].iloc[0]
+    return Repeats(len(told), len(told) - len(ids), int(ids.max()), str(first))
+
+
+def _repeated(then: Repeats, now: Repeats) -> Compared:
+    """More repeats than in training; that there are fewer is no fault of a feed, least of all in a small window."""
+    difference = share_test(then.repeated, then.products, now.repeated, now.products)
+    shares = [each.repeated / each.products for each in (now, then)]
+    if shares[0] <= shares[1]:
+        difference = Difference(1.0, 0.0, then.products, now.products)
+    sentence = (
+        f"products with the text and the photo of another one: {write_share(shares[0])}, {write_share(shares[1])} in "
+        "training"
+    )
+    return Compared("repeated_content", difference, sentence)
+
+
+def _most(then: Repeats, now: Repeats) -> Counted:
+    """How many times as often as any in training one content comes: a share says nothing of one product in many."""
+    before = "no two did" if then.most == 1 else f"{then.most:,} at most did"
+    sentence = (
+        f"{now.most:,} products share one text and photo ('{now.first}' is the first of them)"
+        f"{f'; in training {before}' if then.products else ''}"
+        if now.most > 1
+        else "no two products share one text and photo"
+    )
+    return Counted("most_repeated", now.most / max(then.most, 1), sentence)
+
+
+def _changed(columns: Columns) -> list[Counted]:
+    sentence = say_columns(columns)
+    return [Counted("columns", float(sum(map(len, columns.values()))), sentence)] if sentence else []
