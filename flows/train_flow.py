@@ -98,14 +98,9 @@ class TrainFlow(FlowSpec):
     @step
     def encode(self):
         """Encode the products that the feature store lacks; `encoded` counts them."""
-        from rayon.inputs import encode_dataset
-        from rayon.preparing import load_config, load_dataset, progress_line
+        from rayon.preparing import encode_and_tell, load_config
 
-        config = load_config(self.experiment, ROOT)
-        dataset = load_dataset(self.manifest, config)
-        self.encoded = encode_dataset(dataset, config, progress_line()).encoded
-        for source, count in self.encoded.items():
-            print(f"{source}: {count:,} of {len(dataset):,} products encoded, the others were found")
+        self.encoded = encode_and_tell(self.manifest, load_config(self.experiment, ROOT))
         self.next(self.train, foreach="candidates")
 
     @card(type="blank", id="train", refresh_interval=2)
@@ -123,9 +118,8 @@ class TrainFlow(FlowSpec):
         from rayon.preparing import load_config, load_dataset, stopping
 
         config = load_config(self.experiment, ROOT)
-        self.candidate = self.input
         with stopping():
-            self.result = run_candidate(self.candidate, load_dataset(self.manifest, config), config, current)
+            self.results = {self.input: run_candidate(self.input, load_dataset(self.manifest, config), config, current)}
         self.next(self.evaluate)
 
     @card(type="blank", id="model")
@@ -143,7 +137,7 @@ class TrainFlow(FlowSpec):
         self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded", "why"])
         config = load_config(self.experiment, ROOT)
         dataset = load_dataset(self.manifest, config)
-        results = {task.candidate: task.result for task in inputs}
+        results = {name: result for task in inputs for name, result in task.results.items()}
         self.selected = select(results, len(dataset.categories))
         self.bundle = results[self.selected]["bundle"]
         outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)

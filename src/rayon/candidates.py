@@ -1,4 +1,4 @@
-"""Runs one candidate of a training run: baseline, text, image or fusion.
+"""Runs the candidates of a training run: baseline, text, image or fusion; alone, or together with other processes.
 
 Brings together training, the gold set, the live card and tracking; the flow stores what comes back. Metaflow's
 `current` is handed in.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 from rayon.bundle import read_bundle
@@ -17,6 +19,7 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
 from rayon.inputs import candidate_branches, encode_dataset
+from rayon.nodes import ALONE, Nodes
 from rayon.outcome import BASELINE, summary_of
 from rayon.preparing import progress_line, track
 from rayon.training import train_candidate
@@ -28,13 +31,69 @@ def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> 
     Keys: bundle (bytes, None for the baseline), gold (a dict of arrays), rows, labels and probabilities of held-out
     products (None for the baseline), history, resumed_from_epoch.
     """
+    if config.trainer.nodes > 1:
+        print(f"{name}: in one process; flows/train_nodes_flow.py heeds trainer.nodes = {config.trainer.nodes}")
+    result, checkpoints = _run(name, dataset, config, current, ALONE)
+    if checkpoints is not None:
+        checkpoints.remove()
+    return result
+
+
+def run_together(names: Sequence[str], dataset: Dataset, config: Config, current: Any) -> dict[str, dict[str, Any]]:
+    """Train candidates one after the other, each with all processes of a Metaflow @parallel step.
+
+    Returns:
+        What `run_candidate` returns, by name, on the first process, and nothing on the others. It alone measures, and
+        fits the baseline: last, so that nobody waits for it.
+    """
+    nodes = nodes_of(config, current)
+    results: dict[str, dict[str, Any]] = {}
+    kept: list[Checkpoints | None] = []
+    for turn, name in enumerate(sorted(names, key=lambda name: name == BASELINE)):
+        # a port each: a process that is early must not meet those who still take leave
+        results[name], checkpoints = _run(name, dataset, config, current, nodes._replace(port=nodes.port + turn))
+        kept.append(checkpoints)
+    if not nodes.first:
+        return {}
+    # only now: whoever is killed before finds those candidates done
+    for checkpoints in kept:
+        if checkpoints is not None:
+            checkpoints.remove()
+    return {name: results[name] for name in names}
+
+
+def nodes_of(config: Config, current: Any) -> Nodes:
+    """Return which process of a Metaflow @parallel step this is, and how it meets the others.
+
+    The first one listens at a port that depends on the task and its attempt: what is left of an earlier attempt cannot
+    be met.
+    """
+    gang, trainer = current.parallel, config.trainer
+    meeting = f"{current.run_id}/{gang.control_task_id}/{current.retry_count}"
+    port = 20_000 + int(sha256(meeting.encode()).hexdigest(), 16) % 10_000
+    nodes = Nodes(gang.node_index, gang.num_nodes, "gloo", gang.main_ip, port, trainer.wait_minutes)
+    if trainer.backend != "auto":
+        return nodes._replace(backend=trainer.backend)
+    return nodes._replace(backend="nccl" if trainer.accelerator != "cpu" and nodes.gpu is not None else "gloo")
+
+
+def _run(
+    name: str, dataset: Dataset, config: Config, current: Any, nodes: Nodes
+) -> tuple[dict[str, Any], Checkpoints | None]:
+    """Return a candidate's result, and its checkpoints, which are no longer needed once that is kept."""
     if name == BASELINE:
+        if not nodes.first:
+            return {}, None
         print("tfidf: words and characters, logistic regression")
         gold = predict_gold_baseline(dataset)
-        return {"bundle": None, "gold": gold._asdict(), "probabilities": None, "history": [], "resumed_from_epoch": 0}
+        nothing: dict[str, Any] = {"bundle": None, "probabilities": None, "history": [], "resumed_from_epoch": 0}
+        return {**nothing, "gold": gold._asdict()}, None
     _quieten()
     encoded = encode_dataset(dataset, config, progress_line())
     checkpoints = Checkpoints(config, current.flow_name, current.run_id, current.origin_run_id, name)
+    if not nodes.first:
+        train_candidate(name, dataset, encoded, config, checkpoints.folder, nodes=nodes)
+        return {}, None
     branches = [branch.name for branch in candidate_branches(name, config)]
     with track(config, current, f"train-{name}", [name]) as run:
         card = CardCallback(name, {"branches": ", ".join(branches), "products": f"{len(dataset):,}"})
@@ -48,13 +107,14 @@ def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> 
             [card, checkpoints],
             logger or False,
             {"run": f"{current.flow_name}/{current.run_id}"},
+            nodes,
         )
+        assert trained is not None  # the first process has it
         gold = predict_gold(read_bundle(trained.bundle), dataset, encoded)
         report = report_gold(gold, dataset, config)
         run.summary(summary_of(report))
         print(f"{name}: gold macro-F1 {report.metrics['macro_f1'].value:.3f} after {len(trained.history)} epochs")
-    checkpoints.remove()
-    return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}
+    return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}, checkpoints
 
 
 def _quieten() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ class Checkpoints(Callback):
         """
         if origin.is_dir() and not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.symlink_to(origin.resolve(), target_is_directory=True)
+            with suppress(FileExistsError):  # another process of the same training has just done it
+                folder.symlink_to(origin.resolve(), target_is_directory=True)
 
     def _attempt(self, action: Any) -> None:
         if self._shared is None:

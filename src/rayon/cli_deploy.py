@@ -30,15 +30,15 @@ def deploy(
     """
     import yaml
 
-    from rayon.deploying import FLOWS, DeployError, compile_flow, deploy_flow
+    from rayon.deploying import FLOWS, DeployError, compile_flow, deploy_flow, flow_file
 
     unknown = sorted(set(flows or ()) - set(FLOWS))
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: there is {', '.join(FLOWS)}")
     options = [*(["--production"] if production else []), *(["--branch", branch] if branch else [])]
     for name in flows or FLOWS:
-        file = Path.cwd() / "flows" / f"{name}_flow.py"
         try:
+            file = flow_file(Path.cwd() / "flows", name, experiment)
             if dry:
                 typer.echo(yaml.safe_dump_all(compile_flow(file, experiment, options), sort_keys=False), nl=False)
                 typer.echo("---")

@@ -169,6 +169,10 @@ class Trainer:
 
     `hidden` is the width of a head; `class_balance` weighs the loss from by product (0) to by class (1). The n-gram
     rate is that of plain momentum, the others are Adam's.
+
+    `nodes` is the number of processes, one a GPU, among which `flows/train_nodes_flow.py` shares out each batch of
+    `batch_size` products; `backend` is how they talk ('auto': nccl between GPUs, else gloo). A process that hears
+    nothing from the others for `wait_minutes` gives up, and the step is tried again.
     """
 
     seed: NonNegative = 0
@@ -185,6 +189,9 @@ class Trainer:
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     workers: NonNegative = 1
+    nodes: Annotated[int, Field(ge=1, le=256)] = 1
+    backend: Literal["auto", "gloo", "nccl"] = "auto"
+    wait_minutes: Annotated[float, Field(gt=0, le=1440)] = 10.0
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -22,6 +22,8 @@ from typing import Any
 
 import yaml
 
+from rayon.config import ConfigError, read_config
+
 FLOWS = ("preprocess", "train", "score", "monitor", "feedback")
 """The flows that are deployed, by the first word of their files, in the order in which they first have to run."""
 
@@ -126,6 +128,24 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def flow_file(folder: Path, flow: str, experiment: Path) -> Path:
+    """Return the file of a flow: of the training that for one process or that for several, as `trainer.nodes` says.
+
+    Both make the same template, so that the one deployed last takes the other's place.
+
+    Raises:
+        DeployError: the experiment cannot be read.
+    """
+    name = flow
+    if flow == "train":
+        try:
+            several = read_config(experiment.read_text(encoding="utf-8"))["trainer"]["nodes"] > 1
+        except (OSError, ConfigError) as error:
+            raise DeployError(f"the experiment {experiment} cannot be read: {error}") from None
+        name = "train_nodes" if several else "train"
+    return folder / f"{name}_flow.py"
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def run_pass(config: Config, experiment: Path, flows: Path, window: str, tell: T
     decision = next_decision(config)
     tell(("training: " if decision.train else "no training: ") + decision.reason)
     if decision.train:
-        run("train", reason=decision.reason[:160])
+        run("train_nodes" if config.trainer.nodes > 1 else "train", reason=decision.reason[:160])
     return Pass(tuple(done), decision)
 
 

@@ -123,6 +123,17 @@ def load_dataset(manifest: str, config: Config) -> Dataset:
     return open_version(Manifest.from_json(manifest), config)
 
 
+def encode_and_tell(manifest: str, config: Config) -> dict[str, int]:
+    """Let the frozen encoders read what the feature store lacks of a dataset version; return how many each one read."""
+    from rayon.inputs import encode_dataset
+
+    dataset = load_dataset(manifest, config)
+    encoded = encode_dataset(dataset, config, progress_line()).encoded
+    for source, count in encoded.items():
+        print(f"{source}: {count:,} of {len(dataset):,} products encoded, the others were found")
+    return encoded
+
+
 def open_version(manifest: Manifest, config: Config) -> Dataset:
     """Open a dataset version under the settings' split and folds; its shards are kept as files in the cache folder."""
     with stopping():

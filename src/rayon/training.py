@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
-import torch
 from numpy.typing import NDArray
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 
 from rayon.bundle import Bundle, Thresholds, dump_bundle
 from rayon.calibration import coverage_at, threshold_for
@@ -26,16 +25,16 @@ from rayon.config import Config
 from rayon.data.batches import BranchInputs, Collator, Targets
 from rayon.data.datamodule import ProductDataModule
 from rayon.data.dataset import Dataset
+from rayon.fitting import History, fit, judge, load_best
 from rayon.inputs import Encoded, candidate_branches, make_inputs, split_rows, texts_of
-from rayon.models.classifier import HeldOut, ProductClassifier, class_weights
+from rayon.models.classifier import ProductClassifier, class_weights
 from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.fusion import fit_pool, fuse, temper_pool
 from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import Projection, fit_projection
 from rayon.models.served import serve
-
-CHECKPOINT = "last.ckpt"
+from rayon.nodes import ALONE, Nodes, joined
 
 
 class Trained(NamedTuple):
@@ -62,7 +61,8 @@ def train_candidate(
     callbacks: Sequence[Callback] = (),
     logger: Any = False,
     about: Mapping[str, Any] | None = None,
-) -> Trained:
+    nodes: Nodes = ALONE,
+) -> Trained | None:
     """Train the candidate 'text', 'image' or 'fusion' and bundle it.
 
     Frozen encoders: heads are cross-fitted on train + validation, every product is judged by the replica that never saw
@@ -73,9 +73,16 @@ def train_candidate(
         folder: checkpoints are written to `<folder>/last.ckpt` every epoch; the same training found there is continued.
         callbacks: further Lightning callbacks (progress).
         about: facts to put into the bundle.
+        nodes: the processes that train it together, each of which calls this with the same arguments. They share the
+            folder, in which rank 0 alone writes, and `batch_size`: learning rates stay as they are.
+
+    Returns:
+        What was trained; None on every process but the first, which alone judges, calibrates and bundles.
 
     Raises:
-        ValueError: there is no branch, no training product, or fewer than two categories.
+        ValueError: there is no branch, no training product, or fewer than two categories, or there are more processes
+            than products in a batch.
+        NodesError: a process is lost, or found another checkpoint than the first.
     """
     branches = candidate_branches(kind, config)
     trainable = any(branch.kind == "encoder" for branch in branches)
@@ -85,6 +92,11 @@ def train_candidate(
     frame = dataset.frame
     labels = frame["label"].to_numpy().astype(np.int64)
     _check(kind, branches, labels[learn], len(judged))
+    if nodes.size > config.trainer.batch_size:
+        raise ValueError(
+            f"trainer.nodes = {nodes.size} processes cannot share batches of trainer.batch_size = "
+            f"{config.trainer.batch_size} products: raise the one or lower the other."
+        )
     pl.seed_everything(config.trainer.seed, workers=True, verbose=False)
 
     vectorizer = None
@@ -115,13 +127,24 @@ def train_candidate(
         {name: _moments(features, learn, targets, _modality(sized, name)) for name, features in inputs.features.items()}
     )
     module = ProductDataModule(
-        Collator(inputs, targets), learn, judged, config.trainer.batch_size, config.trainer.workers, config.trainer.seed
+        Collator(inputs, targets),
+        learn,
+        judged,
+        config.trainer.batch_size,
+        config.trainer.workers,
+        config.trainer.seed,
+        nodes,
     )
-    history = _History()
+    history = History()
     key = _training_key(kind, dataset, config)
-    resumed = _fit(classifier, module, config, folder, key, history, callbacks, logger)
+    with joined(nodes):
+        resumed = fit(classifier, module, config, folder, key, history, callbacks, logger, nodes)
+    if not nodes.first:
+        return None
 
-    held = _judge(classifier, module, config)
+    load_best(classifier, folder)
+    classifier.nodes = module.nodes = ALONE
+    held = judge(classifier, module, config)
     pool = fit_pool(classifier.modalities, held.logits, held.labels, held.has_text, held.has_image)
     pool = temper_pool(pool, held.logits, held.labels, held.has_text, held.has_image)
     log, _ = fuse(pool, held.logits, held.has_text, held.has_image)
@@ -177,110 +200,6 @@ def describe_reference(frame: pd.DataFrame, probabilities: NDArray[np.floating])
         "without_description": float((frame["description"] == "").mean()),
         "without_photo": float((~frame["has_image"]).mean()),
     }
-
-
-class _History(Callback):
-    """Keeps what Lightning logged, a row an epoch, in the checkpoint too: a continued training has all of it."""
-
-    def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.rows.append({"epoch": float(trainer.current_epoch), **values})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": list(self.rows)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
-
-
-def _fit(
-    classifier: ProductClassifier,
-    module: ProductDataModule,
-    config: Config,
-    folder: Path,
-    key: str,
-    history: _History,
-    callbacks: Sequence[Callback],
-    logger: Any,
-) -> int:
-    """Fit, going on from a checkpoint of the same training; keep the best epoch. Return the epoch it went on from."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = folder / "training.json"
-    last = folder / CHECKPOINT
-    known = json.loads(mark.read_text()) if mark.exists() else {}
-    if known.get("key") != key:
-        for stale in folder.glob("*.ckpt"):
-            stale.unlink()
-        known = {"key": key}
-        _write(mark, known)
-    if "history" in known:  # it was finished
-        history.rows = known["history"]
-        _load_best(classifier, folder)
-        return len(history.rows)
-    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", enable_version_counter=False)
-    # a checkpoint of its own: `save_last` saves only in epochs that are the best so far
-    latest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, enable_version_counter=False)
-    trainer = pl.Trainer(
-        max_epochs=config.trainer.max_epochs,
-        accelerator=config.trainer.accelerator,
-        devices=1,
-        precision=config.trainer.precision,
-        callbacks=[EarlyStopping("val_nll", patience=config.trainer.patience), best, latest, *callbacks, history],
-        logger=logger,
-        gradient_clip_val=1.0 if classifier.network.encoders else None,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1_000_000,
-    )
-    resumed = 0
-    if last.exists():
-        resumed = int(torch.load(last, weights_only=True, map_location="cpu")["epoch"]) + 1
-    trainer.fit(classifier, module, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-    _load_best(classifier, folder)
-    _write(mark, {"key": key, "history": history.rows})
-    return resumed
-
-
-def _write(mark: Path, content: dict[str, Any]) -> None:
-    """Put the mark there whole or not at all, whenever the process is killed."""
-    temporary = mark.with_suffix(".part")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(mark)
-
-
-def _load_best(classifier: ProductClassifier, folder: Path) -> None:
-    classifier.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"])
-
-
-def _judge(classifier: ProductClassifier, module: ProductDataModule, config: Config) -> HeldOut:
-    trainer = pl.Trainer(
-        accelerator=config.trainer.accelerator,
-        devices=1,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[],
-    )
-    keeper = _Judge(classifier)
-    trainer.validate(keeper, datamodule=module, verbose=False)
-    return classifier.take_held_out()
-
-
-class _Judge(pl.LightningModule):
-    """Runs a classifier's validation steps and leaves what they keep where it is."""
-
-    def __init__(self, classifier: ProductClassifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def validation_step(self, batch: Any, index: int) -> None:
-        self.classifier.validation_step(batch, index)
 
 
 def _check(kind: str, branches: Sequence[Branch], labels: NDArray[np.int64], judged: int) -> None:

@@ -15,7 +15,7 @@ import yaml
 from pods import ROOT
 from support_deploy import client, production
 
-from rayon.deploying import FLOWS, DeployError, compile_flow
+from rayon.deploying import FLOWS, DeployError, compile_flow, flow_file
 
 STEPS = {
     "preprocess": {"start": "other", "build": "shard", "combine": "other", "end": "other"},
@@ -197,6 +197,37 @@ def package(template: dict[str, Any], environment: dict[str, str]) -> set[str]:
 def test_no_secret_is_in_a_manifest(compiled, bucket_environment):
     text = json.dumps(compiled)
     assert "AWS_SECRET_ACCESS_KEY" not in text and "RAYON_STORE" not in text
+
+
+def test_several_processes_are_a_jobset_in_the_place_of_the_ordinary_training(
+    compiled, settings, bucket_environment, tmp_path
+):
+    file = tmp_path / "shop.yaml"
+    file.write_text(yaml.safe_dump({**settings, "trainer": {**settings["trainer"], "nodes": 3}}))
+    flow = flow_file(ROOT / "flows", "train", file)
+    assert flow.name == "train_nodes_flow.py"
+    template = next(
+        item
+        for item in compile_flow(flow, file, ["--production"], bucket_environment)
+        if item["kind"] == "WorkflowTemplate"
+    )
+    assert template["metadata"]["name"] == compiled["train"]["WorkflowTemplate"]["metadata"]["name"]
+    (gang,) = [item for item in template["spec"]["templates"] if "resource" in item]
+    assert gang["name"] == "train" and gang["retryStrategy"]["limit"] == settings["deploy"]["retries"]
+    text = gang["resource"]["manifest"].replace("{{=asInt(inputs.parameters.workerCount)}}", "2")
+    jobset = yaml.safe_load(text)
+    assert jobset["kind"] == "JobSet"
+    assert [(job["name"], job["replicas"]) for job in jobset["spec"]["replicatedJobs"]] == [
+        ("control", 1),
+        ("worker", 2),
+    ]
+    for job in jobset["spec"]["replicatedJobs"]:
+        pod = job["template"]["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert container["image"] == settings["deploy"]["pods"]["gpu_image"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+        assert pod["activeDeadlineSeconds"] == settings["resources"]["train"]["minutes"] * 60
+    assert {"train_flow.py", "train_nodes_flow.py"} <= package(template, bucket_environment)
 
 
 def test_a_mistake_in_the_settings_is_told_without_a_traceback(bucket_environment, tmp_path):

@@ -165,7 +165,8 @@ def test_an_outage_of_the_object_store_costs_no_run(story, ask):
 
 def test_a_killed_training_goes_on_in_another_pod(story, ask):
     assert ended(story.trained, "train") == [-9, 0]
-    read = f"(task,) = Run('TrainFlow/{story.trained.run}')['train']\nprint(task.data.result['resumed_from_epoch'])"
+    task = f"(task,) = Run('TrainFlow/{story.trained.run}')['train']"
+    read = f"{task}\nprint(task.data.results['fusion']['resumed_from_epoch'])"
     assert int(ask(read)) > 0
     assert not keys(client(story.cluster.environment["METAFLOW_S3_ENDPOINT_URL"]), "shared/checkpoints/")
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +83,12 @@ def test_a_service_that_breaks_while_it_is_asked_hides_no_failure():
             raise RuntimeError("gone")
 
     assert failed_steps(Broken()) == []
+
+
+@pytest.mark.parametrize("flow", ["train_flow.py", "train_nodes_flow.py"])
+def test_metaflow_finds_the_hook_in_the_file_of_a_flow(chat, flow):
+    """It looks for the function's name there, and not where the flow's class comes from."""
+    command = [sys.executable, "-m", "metaflow.plugins.exit_hook.exit_hook_script", flow, "report_failure"]
+    folder = Path(__file__).parents[2] / "flows"
+    subprocess.run([*command, "TrainFlow/12"], cwd=folder, check=True, capture_output=True, timeout=60)
+    assert len(chat) == 1

@@ -72,8 +72,12 @@ class Collator:
         self.inputs, self.targets = inputs, targets
 
     def __call__(self, rows: Sequence[int]) -> Batch:
-        """Return the batch of these row numbers, in their order."""
+        """Return the batch of these row numbers, in their order. ~n is row n without text and photo: it fills a batch
+        and teaches nothing.
+        """
         index = np.asarray(rows, dtype=np.int64)
+        there = index >= 0
+        index = np.where(there, index, ~index)
         gathered: dict[str, Tensor | Tokens] = {}
         for name, matrix in self.inputs.grams.items():
             gathered[name] = sparse_rows(matrix, index)
@@ -84,11 +88,14 @@ class Collator:
         for name, photo in self.inputs.photos.items():
             squares = np.stack([photo(int(row)) for row in index])
             gathered[name] = torch.from_numpy(squares).permute(0, 3, 1, 2)
-        return Batch(gathered, *(torch.from_numpy(column) for column in self._targets(index)))
+        return Batch(gathered, *(torch.from_numpy(column) for column in self._targets(index, there)))
 
-    def _targets(self, index: NDArray[np.int64]) -> tuple[NDArray[np.bool_] | NDArray[np.int64], ...]:
+    def _targets(
+        self, index: NDArray[np.int64], there: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_] | NDArray[np.int64], ...]:
         targets = self.targets
-        return targets.has_text[index], targets.has_image[index], targets.labels[index], targets.folds[index]
+        present = targets.has_text[index] & there, targets.has_image[index] & there
+        return *present, targets.labels[index], targets.folds[index]
 
 
 def sparse_rows(matrix: sparse.csr_matrix, rows: NDArray[np.int64]) -> Tensor:

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from rayon.calibration import negative_log_likelihood
 from rayon.config import Trainer
 from rayon.data.batches import Batch
+from rayon.data.datamodule import ProductDataModule
 from rayon.evaluation import macro_f1
 from rayon.models.fusion import fit_pool, fuse
 from rayon.models.network import ProductNetwork
+from rayon.nodes import ALONE, from_first, summed, to_first, whole_of
 
 _WARM_UP = 0.1
 _MOMENTUM = 0.9
@@ -38,7 +40,7 @@ class HeldOut(NamedTuple):
 
 
 class ProductClassifier(pl.LightningModule):
-    """Trains a `ProductNetwork`.
+    """Trains a `ProductNetwork`, in one process or in several (`nodes`) that learn the same.
 
     Hyper-parameters are primitives, so that checkpoints load weights-only. `replicas` is folds + 1, or 1 where the
     held-out products are a split of their own. `class_weights` (C,) weigh the loss; `settings` are the trainer's.
@@ -69,6 +71,7 @@ class ProductClassifier(pl.LightningModule):
         )
         self.replicas, self.classes = replicas, len(class_weights)
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
+        self.nodes = ALONE
         self.held_out: list[tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]] = []
 
     @property
@@ -86,8 +89,12 @@ class ProductClassifier(pl.LightningModule):
         self.train()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the sum of the branches' and replicas' weighted cross-entropies: they do not share parameters."""
-        losses = []
+        """Return the sum of the branches' and replicas' weighted cross-entropies: they do not share parameters.
+
+        Each is a mean over the batch. Of several processes each has a part of the batch: it divides by the weights of
+        all, and the mean of the processes' gradients is then the gradient of the whole batch.
+        """
+        sums, shares = [], []
         learns = batch.folds[:, None] != torch.arange(self.replicas, device=self.device)
         if self.replicas == 1:
             learns = torch.ones_like(learns)
@@ -97,14 +104,17 @@ class ProductClassifier(pl.LightningModule):
             share = weights[:, None] * (learns & present[:, None])
             labels = batch.labels[:, None].expand(-1, self.replicas)
             each = F.cross_entropy(logits.float().permute(0, 2, 1), labels, reduction="none")
-            losses.append(((each * share).sum(dim=0) / share.sum(dim=0).clamp_min(1e-6)).sum())
-        loss = torch.stack(losses).sum()
+            sums.append((each * share).sum(dim=0))
+            shares.append(share.sum(dim=0))
+        total = summed(torch.stack(shares), self.nodes).clamp_min(1e-6) / self.nodes.size
+        loss = (torch.stack(sums) / total).sum(dim=1).sum()
         self.log(
             "train_loss",
-            loss / (len(losses) * self.replicas),
+            loss / (len(sums) * self.replicas),
             on_epoch=True,
             on_step=False,
             batch_size=len(batch.labels),
+            sync_dist=self.nodes.size > 1,
         )
         return loss
 
@@ -117,14 +127,32 @@ class ProductClassifier(pl.LightningModule):
         self.held_out.append((logits, (batch.labels.cpu(), batch.has_text.cpu(), batch.has_image.cpu())))
 
     def on_validation_epoch_end(self) -> None:
-        """Log how good the branches are together: `val_nll`, nats, lower is better, and `val_macro_f1`, in [0, 1]."""
-        held = self.take_held_out()
+        """Log how good the branches are together: `val_nll`, nats, lower is better, and `val_macro_f1`, in [0, 1].
+
+        Of several processes the first judges what all of them saw, so that all stop, or go on, for the same numbers.
+        """
+        parts = to_first(self.take_held_out(), self.nodes)
         if self.trainer.sanity_checking:
             return
+        score = self._score(self._whole(parts)) if self.nodes.first else (0.0, 0.0)
+        nll, f1 = from_first(score, self.nodes)
+        self.log("val_nll", nll, prog_bar=True)
+        self.log("val_macro_f1", f1, prog_bar=True)
+
+    def _score(self, held: HeldOut) -> tuple[float, float]:
         pool = fit_pool(self.modalities, held.logits, held.labels, held.has_text, held.has_image)
         fused, _ = fuse(pool, held.logits, held.has_text, held.has_image)
-        self.log("val_nll", negative_log_likelihood(fused, held.labels), prog_bar=True)
-        self.log("val_macro_f1", macro_f1(held.labels, fused.argmax(axis=1), self.classes), prog_bar=True)
+        return negative_log_likelihood(fused, held.labels), macro_f1(held.labels, fused.argmax(axis=1), self.classes)
+
+    def _whole(self, parts: Sequence[HeldOut]) -> HeldOut:
+        """Put the processes' parts together again, in the order of the held-out rows."""
+        if len(parts) == 1:
+            return parts[0]
+        total = len(cast(ProductDataModule, self.trainer.datamodule).held_out_rows)  # type: ignore[attr-defined]
+        return HeldOut(
+            {name: whole_of([part.logits[name] for part in parts], total) for name in self.modalities},
+            *(whole_of(list(column), total) for column in zip(*(part[1:] for part in parts), strict=True)),
+        )
 
     def take_held_out(self) -> HeldOut:
         """Return what validation steps have kept since the last call, in their order."""

@@ -64,6 +64,14 @@ def test_a_batch_holds_the_rows_asked_for_in_their_order(inputs, targets):
     assert batch.labels.dtype == batch.folds.dtype == torch.int64 and batch.has_text.dtype == torch.bool
 
 
+def test_a_row_that_fills_a_batch_has_neither_text_nor_photo(inputs, targets):
+    batch, whole = (Collator(inputs, targets)(rows) for rows in ([5, ~6], [5, 6]))
+    assert batch.has_text.tolist() == [False, False] and whole.has_text.tolist() == [False, True]
+    assert batch.has_image.tolist() == [True, False] and whole.has_image.tolist() == [True, True]
+    assert torch.equal(batch.inputs["vector"], whole.inputs["vector"])
+    assert torch.equal(batch.labels, whole.labels) and torch.equal(batch.folds, whole.folds)
+
+
 def test_rows_of_half_precision_features_come_as_float32(targets):
     features = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float16)
     batch = Collator(BranchInputs(features={"f": features}), targets)([3, 1])

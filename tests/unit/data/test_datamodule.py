@@ -11,6 +11,7 @@ from torch import nn
 
 from rayon.data.batches import Batch, BranchInputs, Collator, Targets
 from rayon.data.datamodule import ProductDataModule
+from rayon.nodes import Nodes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 
@@ -65,6 +66,25 @@ def test_every_row_comes_once_an_epoch(inputs, targets, workers):
     assert sorted(in_order) == list(range(30)) and in_order != list(range(30))
     assert [len(rows) for rows in train] == [8, 8, 8, 6]
     assert [row for batch in module.val_dataloader() for row in rows_in(batch)] == list(range(30, N))
+
+
+def test_processes_share_out_every_batch(inputs, targets):
+    computed = Collator(BranchInputs(inputs.grams, inputs.features), targets)
+
+    def batches(rank: int, size: int) -> tuple[list[list[int]], list[list[int]]]:
+        module = ProductDataModule(computed, np.arange(30), np.arange(30, N), 8, 0, 0, Nodes(rank, size))
+        return tuple(
+            [batch.inputs["vector"][:, 0].tolist() for batch in loader]
+            for loader in (module.train_dataloader(), module.val_dataloader())
+        )
+
+    (whole, judged), *shared = batches(0, 1), *(batches(rank, 3) for rank in range(3))
+    for parts, together in zip(zip(*(train for train, _ in shared), strict=True), whole, strict=True):
+        assert len({len(part) for part in parts}) == 1
+        # one row at most fills each part, and it is of the same batch
+        assert {row for part in parts for row in part} == set(together)
+        assert sum(map(len, parts)) < len(together) + 3
+    assert {row for _, held in shared for rows in held for row in rows} == {row for rows in judged for row in rows}
 
 
 def test_no_process_is_started_for_what_lies_in_memory(inputs, targets):
