@@ -11,15 +11,12 @@ import warnings
 from typing import Any
 
 from rayon.bundle import read_bundle
-from rayon.cards_training import CardCallback
-from rayon.checkpoints import Checkpoints
 from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
 from rayon.inputs import candidate_branches, encode_dataset
 from rayon.outcome import BASELINE, summary_of
 from rayon.preparing import progress_line, track
-from rayon.training import train_candidate
 
 
 def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> dict[str, Any]:
@@ -32,6 +29,10 @@ def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> 
         print("tfidf: words and characters, logistic regression")
         gold = predict_gold_baseline(dataset)
         return {"bundle": None, "gold": gold._asdict(), "probabilities": None, "history": [], "resumed_from_epoch": 0}
+    from rayon.cards_training import CardCallback  # Lightning, which the baseline does not need
+    from rayon.checkpoints import Checkpoints
+    from rayon.training import train_candidate
+
     _quieten()
     encoded = encode_dataset(dataset, config, progress_line())
     checkpoints = Checkpoints(config, current.flow_name, current.run_id, current.origin_run_id, name)

@@ -12,7 +12,8 @@ import pytest
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from rayon.bundle import describe_bundle, read_bundle
+from rayon.bundle import read_bundle
+from rayon.bundle_document import describe_bundle
 from rayon.gold import gold_rows
 from rayon.inference import Predictor, Prepared
 from rayon.models.projection import DIMENSIONS, fit_projection, project

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayon.bundle import describe_bundle, dump_bundle, read_bundle
+from rayon.bundle import dump_bundle, read_bundle
+from rayon.bundle_document import describe_bundle
 from rayon.cards import scores_card
 from rayon.data.outputs import Outputs
 from rayon.data.planning import plan_scoring
