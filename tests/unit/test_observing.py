@@ -29,11 +29,11 @@ pytestmark = [
 
 
 @pytest.fixture
-def seen(make_config, train):
+def seen(make_config, trained_once):
     """A trained model with its dataset: (predictor, bundle, dataset, config)."""
     config = make_config()
+    trained, dataset, _ = trained_once("fusion", config)
     config = dataclasses.replace(config, score=dataclasses.replace(config.score, precision=0.9))
-    trained, dataset, _ = train("fusion", config)
     return Predictor(read_bundle(trained.bundle), "TrainFlow/7", 0.9), trained.bundle, dataset, config
 
 

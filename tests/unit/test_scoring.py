@@ -43,10 +43,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def scoring(make_config, train, catalogue, tmp_path):
+def scoring(make_config, trained_once, catalogue, tmp_path):
     """A factory of a scoring of a file by a trained model: (summary, rejects, predictions by id, folder, done)."""
     config = make_config()
-    trained, _, _ = train("fusion", config)
+    trained, _, _ = trained_once("fusion", config)
 
     def score(source: Path, folder: str = "out", shard_rows: int = 50, tasks: int = 2, cache: str = "cache"):
         settings = dataclasses.replace(
