@@ -189,7 +189,7 @@ class ScoreFlow(FlowSpec):
     @step
     def end(self):
         """Draw the card and say where the predictions are."""
-        from rayon.bundle import describe_bundle
+        from rayon.bundle_document import describe_bundle
         from rayon.cards import scores_card
         from rayon.preparing import load_config
         from rayon.score_run import trained_mix

@@ -76,8 +76,8 @@ class TrainFlow(FlowSpec):
     def start(self):
         """Take the dataset version to train on; prepare one where there is none."""
         from rayon.events import open_reasons
+        from rayon.experiment import check_policy
         from rayon.preparing import choose_dataset, load_config, stopping
-        from rayon.promotion import check_policy
 
         config = load_config(self.experiment, ROOT)
         with stopping():

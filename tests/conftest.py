@@ -43,13 +43,8 @@ if TYPE_CHECKING:
     from rayon.models.ngrams import NgramVectorizer
 
 
-# Where tests run in several processes (make test), what shares a trained shop stays in one of them.
-_TOGETHER = {
-    "story": ("test_flows.py", "test_monitor_flow.py", "test_score_flow.py", "test_simulation.py"),
-    "app": ("test_browser.py", "test_security.py"),
-}
-
-
+# Where tests run in several processes (make test), what shares a running app stays in one of them.
+_TOGETHER = {"app": ("test_browser.py", "test_security.py")}
 _GROUPS = {file: group for group, files in _TOGETHER.items() for file in files}
 
 

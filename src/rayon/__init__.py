@@ -2,9 +2,11 @@
 
 Importing the package imports nothing heavy: torch, pandas and Metaflow are imported by the modules that use them. It
 sets three defaults in the environment, which those libraries read once, when they are imported; a value that is
-already there is left alone.
+already there is left alone. And it has Python look for garbage less often.
 """
 
+import atexit
+import gc
 import os
 
 __version__ = "0.1.0"
@@ -16,3 +18,7 @@ os.environ.setdefault("METAFLOW_RUN_MAX_WORKERS", str(min(16, os.cpu_count() or 
 # Metaflow stops where no variable names a user other than root, as in most containers.
 if all(os.environ.get(name, "root") in ("", "root") for name in ("METAFLOW_USER", "SUDO_USER", "USERNAME", "USER")):
     os.environ["METAFLOW_USER"] = "rayon"
+# Imports make a million objects that stay. To go through them for garbage every 700 new ones, and once more when the
+# process ends, takes a quarter of the processor time of a task that trains a small model.
+gc.set_threshold(max(gc.get_threshold()[0], 50_000), *gc.get_threshold()[1:])
+atexit.register(gc.freeze)

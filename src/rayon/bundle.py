@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from rayon.bundle_document import FORMAT, HEADER, BundleError, describe_bundle
 from rayon.calibration import Tempering
 from rayon.config import ImageBranch, NgramBranch, Preprocess, TextBranch
 from rayon.models.encoders import EncoderError, load_image_encoder, load_text_encoder
@@ -28,17 +29,7 @@ from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import Projection
 from rayon.models.served import Served
 
-FORMAT = 3
-"""Raised when a bundle of this version can no longer be read by the code of the one before. 1 had neither tempering
-nor preprocess; a bundle of that format is served without the one and with the defaults of the other. 2 had no
-projections; what such a bundle says is observed without views."""
-
-_HEADER = "rayon"
 _PROJECTED = ("mean", "scale", "components")
-
-
-class BundleError(ValueError):
-    """Bytes that are no bundle, or one that this version cannot serve. The message says what to do."""
 
 
 class Thresholds(NamedTuple):
@@ -107,7 +98,7 @@ def dump_bundle(bundle: Bundle) -> bytes:
         },
     }
     contiguous: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return bytes(save_tensors(contiguous, metadata={_HEADER: json.dumps(document, ensure_ascii=False)}))
+    return bytes(save_tensors(contiguous, metadata={HEADER: json.dumps(document, ensure_ascii=False)}))
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -173,24 +164,6 @@ def read_bundle(data: bytes) -> Bundle:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise BundleError(f"the bundle is damaged ({error}): take the artifact again, or train anew.") from error
-
-
-def describe_bundle(data: bytes) -> dict[str, Any]:
-    """Return the bundle's JSON document without loading a weight or an encoder.
-
-    Raises:
-        BundleError: as `read_bundle`.
-    """
-    try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        document: dict[str, Any] = json.loads(header["__metadata__"][_HEADER])
-        version = int(document["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError("these bytes are no rayon bundle, or only the beginning of one: take it again.") from error
-    if version > FORMAT:
-        raise BundleError(f"the bundle has format {version}, this rayon reads up to {FORMAT}: update rayon.")
-    return document
 
 
 def _settings(settings: Any) -> dict[str, Any]:

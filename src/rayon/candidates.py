@@ -10,11 +10,9 @@ import logging
 import warnings
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rayon.bundle import read_bundle
-from rayon.cards_training import CardCallback
-from rayon.checkpoints import Checkpoints
 from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
@@ -22,7 +20,9 @@ from rayon.inputs import candidate_branches, encode_dataset
 from rayon.nodes import ALONE, Nodes
 from rayon.outcome import BASELINE, summary_of
 from rayon.preparing import progress_line, track
-from rayon.training import train_candidate
+
+if TYPE_CHECKING:
+    from rayon.checkpoints import Checkpoints
 
 
 def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> dict[str, Any]:
@@ -88,6 +88,10 @@ def _run(
         gold = predict_gold_baseline(dataset)
         nothing: dict[str, Any] = {"bundle": None, "probabilities": None, "history": [], "resumed_from_epoch": 0}
         return {**nothing, "gold": gold._asdict()}, None
+    from rayon.cards_training import CardCallback  # Lightning, which the baseline does not need
+    from rayon.checkpoints import Checkpoints
+    from rayon.training import train_candidate
+
     _quieten()
     encoded = encode_dataset(dataset, config, progress_line())
     checkpoints = Checkpoints(config, current.flow_name, current.run_id, current.origin_run_id, name)

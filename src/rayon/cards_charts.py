@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 from rayon.calibration import ReliabilityBin
 from rayon.evaluation import Interval
@@ -327,6 +325,9 @@ def _together(shares: NDArray[np.float64]) -> list[int]:
     """Order categories so that those taken for one another are neighbours (average linkage, optimal leaf order)."""
     if len(shares) < 3:
         return list(range(len(shares)))
+    from scipy.cluster.hierarchy import leaves_list, linkage  # this chart alone needs them
+    from scipy.spatial.distance import squareform
+
     distance = 1.0 - np.clip((shares + shares.T) / 2, 0.0, 1.0)
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)

@@ -1,13 +1,16 @@
-"""Reads the YAML of an experiment, and that of monitoring, for a flow's `Config`, before any task starts.
+"""Reads the YAML of an experiment, and that of monitoring, for a flow's `Config`, and a parameter, before all else.
 
 Knows settings and how Metaflow tells a mistake; imports nothing heavy, since every task of every flow begins here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
 from metaflow.exception import MetaflowException
+
+Policy = Literal["auto", "never", "force"]
+"""What becomes of a trained model: champion if it passes the gate, judged only, champion whatever the gate says."""
 
 
 def read_experiment(text: str) -> dict[str, Any]:
@@ -37,3 +40,15 @@ def read_monitoring_settings(text: str) -> dict[str, Any]:
         return read_monitoring(text)
     except ConfigError as error:
         raise MetaflowException(str(error)) from None
+
+
+def check_policy(policy: str) -> Policy:
+    """Return the policy.
+
+    Raises:
+        MetaflowException: there is no such policy.
+    """
+    for known in get_args(Policy):
+        if policy == known:
+            return cast(Policy, policy)
+    raise MetaflowException(f"--promote {policy}: write auto, never or force.")

@@ -8,18 +8,20 @@ Knows what the predictor was given and answered; it compares nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rayon.bundle import Bundle
 from rayon.data.text import product_text
 from rayon.data.traits import is_plain_word, language_of, photo_look, words_of
-from rayon.inference import Answers, Predictor, Prepared
-from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import DIMENSIONS, View, project
+
+if TYPE_CHECKING:  # who reads predictions needs the columns below, and neither torch nor scikit-learn
+    from rayon.bundle import Bundle
+    from rayon.inference import Answers, Predictor, Prepared
+    from rayon.models.ngrams import NgramVectorizer
 
 OBSERVED = pa.schema(
     {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rayon.bundle import describe_bundle
+from rayon.bundle_document import describe_bundle
 from rayon.cards import model_card
 from rayon.config import Config
 from rayon.data.dataset import Dataset

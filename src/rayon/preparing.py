@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from metaflow.exception import MetaflowException
@@ -21,11 +21,8 @@ from rayon.config import Config, durable, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
 from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import OutputError, Outputs
-from rayon.data.preprocessing import BuiltShard, prepare
 from rayon.data.shards import Manifest
-from rayon.data.synthetic import write_catalogue
 from rayon.data.tables import CatalogError
-from rayon.feedback import StoreError
 from rayon.registry import (
     DatasetVersion,
     any_dataset,
@@ -41,6 +38,9 @@ from rayon.registry import (
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking import start as start_tracking
 from rayon.window import WindowError
+
+if TYPE_CHECKING:
+    from rayon.data.preprocessing import BuiltShard
 
 
 class RayonError(MetaflowException):
@@ -63,8 +63,15 @@ def stopping() -> Iterator[None]:
     """Turn the mistakes of a catalogue, a dataset or a setting into the one sentence that the user needs to read."""
     try:
         yield
-    except (CatalogError, DatasetError, OutputError, RegistryError, StoreError, WindowError) as error:
+    except _mistakes() as error:
         raise RayonError(str(error)) from None
+
+
+def _mistakes() -> tuple[type[Exception], ...]:
+    """Return the errors whose message is for the user."""
+    from rayon.feedback import StoreError  # SQLAlchemy: imported once something went wrong, or the store is used
+
+    return CatalogError, DatasetError, OutputError, RegistryError, StoreError, WindowError
 
 
 def provide_catalog(config: Config, tell: Callable[[str], None]) -> Config:
@@ -74,6 +81,8 @@ def provide_catalog(config: Config, tell: Callable[[str], None]) -> Config:
     """
     settings = config.catalog.synthetic
     if settings is not None:
+        from rayon.data.synthetic import write_catalogue
+
         folder = Path(config.catalog.products).parent
         tell(f"demo catalogue: {settings.rows:,} products in {folder}")
         write_catalogue(folder, settings)
@@ -92,6 +101,8 @@ def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[s
     if found is not None:
         print(f"dataset: {found.run}, {found.manifest.counts['kept']:,} products, made {found.manifest.created}")
         return found
+    from rayon.data.preprocessing import prepare  # pandera, which is not needed where there is a dataset version
+
     print(f"dataset: no finished PreprocessFlow run of '{config.name}', so it is prepared here, by the same steps")
     config = provide_catalog(config, tell=print)
     last = latest_dataset(config.name, flow="TrainFlow")

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, NamedTuple
 
-from rayon.bundle import BundleError, describe_bundle, read_bundle
+from rayon.bundle import read_bundle
+from rayon.bundle_document import BundleError, describe_bundle
 from rayon.cards import gate_card
 from rayon.champions import Event, RegistryError, champion, promote, rollback
 from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.evaluation import macro_f1
+from rayon.experiment import Policy, check_policy
 from rayon.gate import HOLD, GateRecord, Said, Verdict, judge
 from rayon.gold import predict_gold_baseline
 from rayon.inference import Predictor, PredictorError
@@ -27,7 +29,6 @@ from rayon.rescoring import gold_labels, reproduced, rescore
 from rayon.tracking import Identity
 from rayon.tracking import start as start_tracking
 
-Policy = Literal["auto", "never", "force"]
 FORCED = "forced"
 
 
@@ -147,18 +148,6 @@ def announce(event: Event, bundle: bytes, config: Config) -> str:
         about = {**describe_bundle(bundle)["about"], "before": event.before, "reason": event.reason}
         tracked.artifact(f"{config.name}-bundle", "model", bundle, "bundle.safetensors", about, ["champion"])
         return tracked.where()
-
-
-def check_policy(policy: str) -> Policy:
-    """Return the policy.
-
-    Raises:
-        RayonError: there is no such policy.
-    """
-    for known in get_args(Policy):
-        if policy == known:
-            return cast(Policy, policy)
-    raise RayonError(f"--promote {policy}: write auto, never or force.")
 
 
 def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str, who: str = "") -> Event | None:

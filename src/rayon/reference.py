@@ -13,12 +13,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayon.bundle import read_bundle
 from rayon.config import Config
 from rayon.data.dataset import Dataset
-from rayon.gold import gold_rows
-from rayon.inference import Predictor
-from rayon.models.shared import feature_store
 from rayon.scoring import score_table
 
 _KEY = b"rayon.reference"
@@ -39,6 +35,11 @@ def make_reference(bundle: bytes, model: str, dataset: Dataset, config: Config) 
 
     Features are found in the experiment's cache, so that nothing is encoded again.
     """
+    from rayon.bundle import read_bundle
+    from rayon.gold import gold_rows
+    from rayon.inference import Predictor
+    from rayon.models.shared import feature_store
+
     store = feature_store(config)
     opened = read_bundle(bundle)
     measured = [threshold.precision for threshold in opened.thresholds]

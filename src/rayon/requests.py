@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from rayon.data.shards import input_key
 from rayon.data.text import product_text
 from rayon.feedback import Logged, Store, new_id
-from rayon.inference import Answers, Predictor, Prepared, Ready, together
 from rayon.observing import OBSERVED, observe
 from rayon.scoring import PREDICTIONS_SCHEMA
 from rayon.window import HUMAN
+
+if TYPE_CHECKING:
+    from rayon.inference import Answers, Predictor, Prepared, Ready
 
 _DIGITS = 5
 _COLUMNS = (
@@ -55,6 +57,8 @@ def observations(predictor: Predictor, prepared: Prepared, answers: Answers) -> 
 
 def judge_to_log(predictor: Predictor, ready: Sequence[Ready], sources: Sequence[str]) -> list[Logged]:
     """Judge products and return each prediction as the store keeps it; `sources` says who asked, a product each."""
+    from rayon.inference import together  # torch, which who reads requests does not need
+
     columns = together(ready)
     answers = predictor.judge(columns)
     judged = zip(ready, predictor.tell(ready, answers), sources, observations(predictor, columns, answers), strict=True)

@@ -12,14 +12,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayon.bundle import BundleError, describe_bundle, read_bundle
+from rayon.bundle_document import BundleError, describe_bundle
 from rayon.config import Catalog, Config
 from rayon.data.catalog import changed_columns
 from rayon.data.fetching import fetch_catalog
@@ -28,13 +28,13 @@ from rayon.data.planning import plan_scoring
 from rayon.data.shards import ShardRef, read_table, write_table
 from rayon.data.splits import assign_splits
 from rayon.data.validation import join_rejects
-from rayon.inference import Predictor, PredictorError
-from rayon.models.encoders import EncoderError
-from rayon.models.shared import feature_store
 from rayon.preparing import RayonError
 from rayon.registry import Model, any_dataset, read_keys, read_shard
 from rayon.schema import REJECT_COLUMNS
 from rayon.scoring import add_up, finished, score_part, score_table, shard_key, summarise
+
+if TYPE_CHECKING:  # torch, which who plans, adds up or tells does not need
+    from rayon.inference import Predictor
 
 UNSEEN = "unseen"
 """The input that stands for the products which the split keeps aside."""
@@ -78,6 +78,11 @@ def open_predictor(model: Model, config: Config) -> Predictor:
     Raises:
         RayonError: the model cannot be served here; the sentence says what to do.
     """
+    from rayon.bundle import read_bundle
+    from rayon.inference import Predictor, PredictorError
+    from rayon.models.encoders import EncoderError
+    from rayon.models.shared import feature_store
+
     try:
         store = feature_store(config)
         return Predictor(read_bundle(model.bundle), model.version, config.score.precision, store)

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,10 @@ import pyarrow.parquet as pq
 from rayon.config import Config
 from rayon.data.building import build_shard
 from rayon.data.shards import read_table
-from rayon.inference import Predictor, Prepared
 from rayon.observing import OBSERVED, observe
+
+if TYPE_CHECKING:
+    from rayon.inference import Predictor
 
 PREDICTIONS_SCHEMA = pa.schema(
     {
@@ -118,6 +120,8 @@ def score_table(
         problems: why a product's photo was refused, by (source, row).
         rejects: what was refused on the way here, handed through.
     """
+    from rayon.inference import Prepared  # torch, which who reads or adds up predictions does not need
+
     titles, descriptions = table["designation"].to_pylist(), table["description"].to_pylist()
     photos = table["image"].to_pylist()
     prepared = Prepared(titles, descriptions, photos)

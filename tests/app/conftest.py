@@ -13,17 +13,21 @@ from pathlib import Path
 import httpx
 import pytest
 from support_app import SHOTS, Running, free_port
-from support_flows import ROOT, Finished, Shop
+from support_flows import ROOT, Shop
+from support_trained import trained_factory
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> tuple[Shop, str, str]:
     """A shop, its champion and another model that was never promoted."""
-    shop = Shop(tmp_path_factory.mktemp("served"))
-    shop.change(name="served", candidates=["tfidf", "fusion"])
-    first = _trained(shop.run("train", "--promote", "force", "--reason", "the first"))
-    shop.change(trainer={"seed": 5})
-    return shop, first, _trained(shop.run("train", "--promote", "never"))
+    shop, runs = trained_factory(tmp_path_factory)("served", 2)
+    first, second = (f"TrainFlow/{done.run_id}" for done in runs)
+    experiment = shop.folder / "shop.yaml"
+    experiment.write_text(shop.as_yaml(), encoding="utf-8")
+    command = [sys.executable, "-m", "rayon", "promote", first, "--force", "--reason", "the first"]
+    promoted = shop.execute([*command, "-e", str(experiment)])
+    assert promoted.code == 0, promoted.output
+    return shop, first, second
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +64,9 @@ def app(trained, start) -> Running:
     """The app on the shop, with two users, one of them admin."""
     shop, first, second = trained
     folder = shop.folder
-    experiment = folder / "shop.yaml"
-    experiment.write_text(shop.as_yaml(), encoding="utf-8")
     port = free_port()
     users = {"RAYON_APP_USERS": "anna:correct-horse,ben:battery-staple", "RAYON_APP_ADMINS": "anna"}
-    process = start(experiment, port, folder / "log", users)
+    process = start(folder / "shop.yaml", port, folder / "log", users)
     running = Running(f"http://127.0.0.1:{port}", process, shop, first, second, folder / "log")
     deadline = time.monotonic() + 60
     while httpx.get(f"{running.url}/readyz").status_code != 200:
@@ -99,8 +101,3 @@ def open_page(browser, app):
     for page, strangers in opened:
         page.close()
         assert not strangers
-
-
-def _trained(done: Finished) -> str:
-    assert done.code == 0, done.output
-    return f"TrainFlow/{done.run_id}"

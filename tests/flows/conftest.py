@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from support_flows import Shop, Story, run_and_kill
+from support_trained import MakeTrained, trained_factory
 
 CHECKPOINTS = "cache/checkpoints/*/fusion/last.ckpt"
 
@@ -23,9 +24,14 @@ def make_shop(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Shop]
 
 
 @pytest.fixture(scope="session")
-def story(make_shop: Callable[[str], Shop]) -> Story:
-    shop = make_shop("shop")
-    alone = shop.run("train", "--promote", "never")
+def make_trained(tmp_path_factory: pytest.TempPathFactory) -> MakeTrained:
+    """A factory of shops that were trained, each with a catalogue name of its own."""
+    return trained_factory(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def story(make_trained: MakeTrained) -> Story:
+    shop, (alone,) = make_trained("shop", 1)
     preprocessed = shop.run("preprocess")
     shop.change(trainer={"max_epochs": 60, "patience": 60, "nodes": 2})
     killed, kills = run_and_kill(shop, "train_nodes", "train", CHECKPOINTS, 1, "--promote", "never", only="_node_1")
@@ -34,5 +40,5 @@ def story(make_shop: Callable[[str], Shop]) -> Story:
     resumed = shop.resume("train", failed)
     shop.change(catalog={"synthetic": {"rows": 252, "categories": 12, "seed": 1}}, trainer={"max_epochs": 2})
     grown = shop.run("preprocess")
-    retrained = shop.run("train", "--promote", "never")
+    retrained = shop.run("train", "--promote", "force", "--reason", "more products")
     return Story(shop, alone, preprocessed, killed, kills, failed, resumed, grown, retrained)

@@ -27,12 +27,16 @@ class Finished(NamedTuple):
 
 
 class Shop:
-    """A catalogue in a folder and the settings to run flows on it; `change` gives other settings, a level deep."""
+    """A catalogue in a folder and the settings to run flows on it; `change` gives other settings, a level deep.
 
-    def __init__(self, folder: Path) -> None:
+    Its runs are kept below `datastore`, where all runs of this process are if not given.
+    """
+
+    def __init__(self, folder: Path, datastore: Path | None = None) -> None:
         self.folder = folder
+        self.datastore = datastore or Path(os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"])
         # cards are written below the working directory and looked for beside the runs: here both are one
-        runs = Path(os.environ["METAFLOW_DATASTORE_SYSROOT_LOCAL"]) / ".metaflow"
+        runs = self.datastore / ".metaflow"
         runs.mkdir(parents=True, exist_ok=True)
         if not (folder / ".metaflow").exists():
             (folder / ".metaflow").symlink_to(runs)
@@ -70,7 +74,11 @@ class Shop:
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env={**os.environ, "METAFLOW_RUN_MAX_WORKERS": "2"},
+            env={
+                **os.environ,
+                "METAFLOW_RUN_MAX_WORKERS": "2",
+                "METAFLOW_DATASTORE_SYSROOT_LOCAL": str(self.datastore),
+            },
             capture_output=True,
             text=True,
             timeout=600,

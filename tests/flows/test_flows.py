@@ -9,6 +9,8 @@ from metaflow import Run
 from metaflow.cards import get_cards
 from support_flows import ROOT, Shop, Story, artifacts, shown, task_artifacts
 
+from rayon.champions import history
+
 
 def test_a_fresh_machine_prepares_the_catalogue_itself_and_says_so(story):
     assert story.alone.code == 0, story.alone.output
@@ -142,6 +144,12 @@ def test_new_rows_are_all_that_is_encoded(story):
     assert story.retrained.code == 0, story.retrained.output
     counts = artifacts("TrainFlow", story.retrained).encoded
     assert all(0 < count <= gained(story) for count in counts.values()), counts
+
+
+def test_force_promotes_whatever_the_gate_says(story):
+    assert artifacts("TrainFlow", story.retrained).promoted
+    (event,) = history("shop")
+    assert event.to == f"TrainFlow/{story.retrained.run_id}" and event.reason == "more products"
 
 
 def gained(story: Story) -> int:

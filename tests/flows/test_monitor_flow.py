@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from metaflow import Run, namespace
-from support_flows import ROOT, Finished, Shop, Story, artifacts
+from support_flows import ROOT, Finished, Shop, artifacts
 
 from rayon.reference import read_reference
 from rayon.scoring import PREDICTIONS_SCHEMA
@@ -24,9 +24,12 @@ FEW = "minimum_rows: 20\nreport_rows: 100\n"
 class Watched(NamedTuple):
     """A shop whose products came by a broken feed and were scored; the run, the same with strange words, and another
     model's looked at.
+
+    `latest` is the newer one of the shop's two trainings, 'TrainFlow/12'.
     """
 
     shop: Shop
+    latest: str
     scored: Finished
     calm: Finished
     drifted: Finished
@@ -49,11 +52,11 @@ def broken_feed(shop: Shop) -> str:
 
 
 @pytest.fixture(scope="module")
-def watched(story: Story) -> Watched:
-    shop = story.shop
+def watched(make_trained) -> Watched:
+    shop, runs = make_trained("watched", 2)
     scored = shop.run("score", "--input", broken_feed(shop))
     calm = monitor(shop, "--run", scored.run_id)
-    table = pq.read_table(shop.folder / "cache" / "predictions" / f"shop-{scored.run_id}" / "predictions")
+    table = pq.read_table(shop.folder / "cache" / "predictions" / f"watched-{scored.run_id}" / "predictions")
     strange = pc.add(pc.fill_null(table["unknown_words"], 0.0), pa.scalar(0.7, pa.float32()))
     ids = pc.binary_join_element_wise("new", table["product_id"], "-")
     drifted = replaced(replaced(table, "unknown_words", strange), "product_id", ids)
@@ -62,7 +65,12 @@ def watched(story: Story) -> Watched:
         replaced(table, "model_version", pa.array(["TrainFlow/1"] * len(table))), shop.folder / "old.parquet"
     )
     return Watched(
-        shop, scored, calm, monitor(shop, "--file", "drifted.parquet"), monitor(shop, "--file", "old.parquet")
+        shop,
+        f"TrainFlow/{runs[-1].run_id}",
+        scored,
+        calm,
+        monitor(shop, "--file", "drifted.parquet"),
+        monitor(shop, "--file", "old.parquet"),
     )
 
 
@@ -70,27 +78,28 @@ def replaced(table: pa.Table, name: str, column: pa.ChunkedArray | pa.Array) -> 
     return table.set_column(table.column_names.index(name), name, column)
 
 
-def test_a_training_keeps_what_production_is_compared_with(story):
-    data = artifacts("TrainFlow", story.retrained)
+def test_a_training_keeps_what_production_is_compared_with(watched):
+    namespace(None)
+    data = Run(watched.latest).data
     reference = read_reference(data.reference)
     assert reference.table.schema.equals(PREDICTIONS_SCHEMA)
-    assert reference.model == f"TrainFlow/{story.retrained.run_id}"
+    assert reference.model == watched.latest
     frame = reference.table.to_pandas()
     right = (frame["category"] == frame["given_category"]).mean()
     assert right == pytest.approx(data.report["metrics"]["accuracy"]["value"])
     assert len(data.reference) < 500_000
 
 
-def test_a_run_is_compared_with_the_latest_models_reference(watched, story):
+def test_a_run_is_compared_with_the_latest_models_reference(watched):
     assert watched.calm.code == 0, watched.calm.output
     data = artifacts("MonitorFlow", watched.calm)
-    assert data.compared_with == f"TrainFlow/{story.retrained.run_id}"
+    assert data.compared_with == watched.latest
     assert data.sources == [f"ScoreFlow/{watched.scored.run_id}"]
     assert data.verdict["facts"]["rows"] == artifacts("ScoreFlow", watched.scored).summary["products"]
     assert {"text_view", "photo_view", "unknown_words", "predicted_mix"} <= {r["name"] for r in data.verdict["records"]}
     assert data.shown["strangest"] and data.shown["strangest"][0]["photo"]
     namespace(None)
-    assert "monitor:shop" in Run(f"MonitorFlow/{watched.calm.run_id}").tags
+    assert "monitor:watched" in Run(f"MonitorFlow/{watched.calm.run_id}").tags
 
 
 def test_a_broken_feed_is_said_and_kept_with_the_run(watched):
@@ -139,7 +148,7 @@ def test_another_models_predictions_are_no_data(watched):
 def test_the_report_is_kept_with_the_run_and_as_a_file(watched):
     data = artifacts("MonitorFlow", watched.drifted)
     assert data.report_problem == "" and 100_000 < len(data.page) < 5_000_000
-    (file,) = (watched.shop.folder / "cache" / "monitoring").glob(f"shop-{watched.drifted.run_id}.html")
+    (file,) = (watched.shop.folder / "cache" / "monitoring").glob(f"watched-{watched.drifted.run_id}.html")
     assert file.read_text() == data.page and str(file) in watched.drifted.output
 
 
@@ -180,8 +189,8 @@ def test_the_report_opens_from_the_card_without_a_network(watched, browser, tmp_
     alone.close()
 
 
-def test_mistakes_of_the_user_are_sentences(story):
-    shop = story.shop
+def test_mistakes_of_the_user_are_sentences(watched):
+    shop = watched.shop
     done = monitor(shop, "--file", "nowhere.parquet")
     assert done.code != 0 and "there is no file" in done.output and "Traceback" not in done.output
     wrong = shop.command("monitor", "--config-value", "monitoring", "alpa: 0.1", "run")

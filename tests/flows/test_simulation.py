@@ -8,16 +8,21 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from support_flows import Finished, Shop, Story
+from support_flows import Finished
+from support_trained import MakeTrained, Trained
 
 START = ("--start", "2026-01-01T08:00:00")
 
 
 @pytest.fixture(scope="module")
-def replay(story: Story, tmp_path_factory):
+def trained(make_trained: MakeTrained) -> Trained:
+    return make_trained("simulated", 2)
+
+
+@pytest.fixture(scope="module")
+def replay(trained: Trained, tmp_path_factory):
     """A factory: simulate under the shop's settings, or some of them changed, into a folder of its own."""
-    shop = Shop(story.shop.folder)
-    shop.settings = {**story.shop.settings}
+    shop = trained.shop
 
     def run(*arguments: str, **sections) -> tuple[Finished, pd.DataFrame]:
         folder = tmp_path_factory.mktemp("traffic")
@@ -38,14 +43,14 @@ def lots(folder: Path) -> pd.DataFrame:
     return pd.concat([pq.read_table(file).to_pandas() for file in files]) if files else pd.DataFrame()
 
 
-def test_lots_arrive_on_time_and_people_look_where_they_are_asked_to(replay, story):
+def test_lots_arrive_on_time_and_people_look_where_they_are_asked_to(replay, trained):
     done, frame = replay("--lots", "4", "--size", "30", "--minutes", "90", "--feedback", "0.8")
     assert done.code == 0, done.output
     times = frame.groupby("time").size()
     assert [str(time) for time in times.index] == [f"2026-01-01 {clock}:00+00:00" for clock in
                                                    ("08:00", "09:30", "11:00", "12:30")]  # fmt: skip
     assert 100 <= len(frame) <= 120 and times.max() == 30
-    assert set(frame["model_version"]) == {f"TrainFlow/{story.retrained.run_id}"}
+    assert set(frame["model_version"]) == {f"TrainFlow/{trained.runs[-1].run_id}"}
     looked = frame["human_category"] != ""
     assert looked[frame["decision"] == "review"].mean() == pytest.approx(0.8, abs=0.15)
     assert done.output.count("right") == 4

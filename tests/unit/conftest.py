@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rayon.inputs import Encoded
     from rayon.training import Trained
 
+_TRAINED: dict[tuple[str, str], tuple[Trained, Dataset, Encoded]] = {}
+
 
 @pytest.fixture(scope="session")
 def bert(tmp_path_factory) -> str:
@@ -158,3 +160,18 @@ def bucket(monkeypatch) -> Iterator[str]:
     boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="rayon-tests")
     yield "s3://rayon-tests"
     server.stop()
+
+
+@pytest.fixture
+def trained_once(train) -> Callable[..., tuple[Trained, Dataset, Encoded]]:
+    """As `train`, of run 7, for tests that need a model and do not look at how it comes about: the same settings are
+    trained on once a test session. What comes back is shared: read a bundle of your own from it.
+    """
+
+    def run(kind: str, config: Config) -> tuple[Trained, Dataset, Encoded]:
+        key = (kind, repr(config))
+        if key not in _TRAINED:
+            _TRAINED[key] = train(kind, config, about={"run": "7"})
+        return _TRAINED[key]
+
+    return run

@@ -18,7 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from rayon.bundle import FORMAT, Bundle, BundleError, Thresholds, describe_bundle, dump_bundle, read_bundle
+from rayon.bundle import Bundle, Thresholds, dump_bundle, read_bundle
+from rayon.bundle_document import FORMAT, BundleError, describe_bundle
 from rayon.calibration import Tempering
 from rayon.config import ImageBranch, NgramBranch, TextBranch
 from rayon.data.batches import BranchInputs

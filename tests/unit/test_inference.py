@@ -23,12 +23,12 @@ pytestmark = [
 
 
 @pytest.fixture
-def trained(make_config, train):
+def trained(make_config, trained_once):
     """(bundle, dataset, encoded, config) of a fusion; features are kept in the catalogue's cache."""
 
     def make(**sections):
         config = make_config(**sections)
-        done, dataset, encoded = train("fusion", config, about={"run": "7"})
+        done, dataset, encoded = trained_once("fusion", config)
         return read_bundle(done.bundle), dataset, encoded, config
 
     return make

@@ -12,7 +12,8 @@ import pytest
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from rayon.bundle import describe_bundle, read_bundle
+from rayon.bundle import read_bundle
+from rayon.bundle_document import describe_bundle
 from rayon.gold import gold_rows
 from rayon.inference import Predictor, Prepared
 from rayon.models.projection import DIMENSIONS, fit_projection, project
@@ -28,11 +29,11 @@ pytestmark = [
 
 
 @pytest.fixture
-def seen(make_config, train):
+def seen(make_config, trained_once):
     """A trained model with its dataset: (predictor, bundle, dataset, config)."""
     config = make_config()
+    trained, dataset, _ = trained_once("fusion", config)
     config = dataclasses.replace(config, score=dataclasses.replace(config.score, precision=0.9))
-    trained, dataset, _ = train("fusion", config)
     return Predictor(read_bundle(trained.bundle), "TrainFlow/7", 0.9), trained.bundle, dataset, config
 
 

@@ -19,9 +19,9 @@ from rayon.window import open_window
 
 
 @pytest.fixture
-def asked(make_config, train, catalogue, tmp_path):
+def asked(make_config, trained_once, catalogue, tmp_path):
     """A store in which three products were predicted, one of them labelled twice; and what was observed of them."""
-    done, _, _ = train("fusion", make_config(), about={"run": "7"})
+    done, _, _ = trained_once("fusion", make_config())
     predictor = Predictor(read_bundle(done.bundle), "TrainFlow/7", 0.9)
     photo = (catalogue / "images" / "0.png").read_bytes()
     products = [Product("a", "lampe chevet", "bleu"), Product("b", "", "", "", photo), Product("c", "xyzzy")]

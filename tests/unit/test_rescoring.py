@@ -20,10 +20,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def opened(make_config, train):
+def opened(make_config, trained_once):
     """(bundle's bytes, predictor, dataset, encoded, config)."""
     config = make_config()
-    trained, dataset, encoded = train("fusion", config)
+    trained, dataset, encoded = trained_once("fusion", config)
     store = FeatureStore(Path(config.cache) / "features")
     return trained.bundle, Predictor(read_bundle(trained.bundle), "", None, store), dataset, encoded, config
 

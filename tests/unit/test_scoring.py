@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rayon.bundle import describe_bundle, dump_bundle, read_bundle
+from rayon.bundle import dump_bundle, read_bundle
+from rayon.bundle_document import describe_bundle
 from rayon.cards import scores_card
 from rayon.data.outputs import Outputs
 from rayon.data.planning import plan_scoring
@@ -42,10 +43,10 @@ pytestmark = [
 
 
 @pytest.fixture
-def scoring(make_config, train, catalogue, tmp_path):
+def scoring(make_config, trained_once, catalogue, tmp_path):
     """A factory of a scoring of a file by a trained model: (summary, rejects, predictions by id, folder, done)."""
     config = make_config()
-    trained, _, _ = train("fusion", config)
+    trained, _, _ = trained_once("fusion", config)
 
     def score(source: Path, folder: str = "out", shard_rows: int = 50, tasks: int = 2, cache: str = "cache"):
         settings = dataclasses.replace(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,12 +82,9 @@ def _load_lite0(source: str) -> LoadedImage:
     return LoadedImage(network, (mean, mean, mean), (std, std, std))
 
 
-def _random_hash(kind: str, name: str) -> str:
-    import timm
-    import torchvision  # type: ignore[import-untyped]
-
-    library = timm.__version__ if kind == "timm" else torchvision.__version__
-    return hash_fields({"random": name, "torch": torch.__version__, kind: library})
+def _random_hash(library: str, name: str) -> str:
+    # asked of the installation: to import either library takes seconds, and whose features are all there needs none
+    return hash_fields({"random": name, "torch": torch.__version__, library: version(library)})
 
 
 def _load_timm(source: str, name: str, weights: Path | None, side: int) -> LoadedImage:
@@ -129,7 +127,7 @@ def _timm_file(source: str, name: str) -> Path:
 
 
 def _load_torchvision(source: str, name: str, weights: Any) -> LoadedImage:
-    from torchvision import models
+    from torchvision import models  # type: ignore[import-untyped]
 
     known = models.list_models(module=models)
     _check_name(source, name, name in known, known)

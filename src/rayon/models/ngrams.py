@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from rayon.config import NgramBranch
 
@@ -61,7 +60,7 @@ class NgramVectorizer:
         """
         if not len(words):
             return np.zeros(0, dtype=bool)
-        hasher = HashingVectorizer(ngram_range=(1, 1), **self._hashing, token_pattern=None, tokenizer=str.split)
+        hasher = self._hasher(ngram_range=(1, 1), token_pattern=None, tokenizer=str.split)
         hashed = hasher.transform(words).tocsr()
         found = np.zeros(len(words), dtype=bool)
         filled = np.diff(hashed.indptr) > 0
@@ -70,9 +69,12 @@ class NgramVectorizer:
             found[filled] |= np.isin(buckets + quarter * self._quarter, self.buckets)
         return found
 
-    @property
-    def _hashing(self) -> dict[str, Any]:
-        return {"n_features": self._quarter, "alternate_sign": False, "norm": None, "strip_accents": "unicode"}
+    def _hasher(self, **more: Any) -> Any:
+        from sklearn.feature_extraction.text import HashingVectorizer  # takes a second, and who encodes reads no grams
+
+        return HashingVectorizer(
+            n_features=self._quarter, alternate_sign=False, norm=None, strip_accents="unicode", **more
+        )
 
     @property
     def _quarter(self) -> int:
@@ -80,8 +82,8 @@ class NgramVectorizer:
 
     def _counts(self, texts: Sequence[str]) -> sparse.csr_matrix:
         analyzers = [
-            HashingVectorizer(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b", **self._hashing),
-            HashingVectorizer(analyzer="char_wb", ngram_range=self.settings.characters, **self._hashing),
+            self._hasher(ngram_range=self.settings.words, token_pattern=r"(?u)\b\w+\b"),
+            self._hasher(analyzer="char_wb", ngram_range=self.settings.characters),
         ]
         rows = [sparse.csr_matrix((0, 4 * self._quarter), dtype=np.float32)]
         for chunk in _chunks(texts):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 Floats = NDArray[np.float32]
 
@@ -54,6 +53,8 @@ def fit_projection(features: Mapping[str, Floats], branches: Sequence[str], rows
     components are zeros.
     """
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(np.int64)] if len(rows) else rows
+    from sklearn.decomposition import PCA  # takes a second, and who only knows DIMENSIONS fits nothing
+
     stacked = np.concatenate([features[name][chosen] for name in branches], axis=1).astype(np.float32)
     width = stacked.shape[1]
     components = np.zeros((DIMENSIONS, width), dtype=np.float32)

@@ -26,11 +26,11 @@ _MADE: dict[str, Made] = {}
 
 
 @pytest.fixture
-def classifier(make_config, train) -> Made:
+def classifier(make_config, trained_once) -> Made:
     """A bundle, trained once a test session, and the bytes of its gallery."""
     if "fusion" not in _MADE:
         config = make_config()
-        done, dataset, _ = train("fusion", config, about={"run": "7"})
+        done, dataset, _ = trained_once("fusion", config)
         _MADE["fusion"] = read_bundle(done.bundle), make_gallery(dataset, config)
     return _MADE["fusion"]
 

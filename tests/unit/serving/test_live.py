@@ -38,7 +38,7 @@ def test_a_model_is_found_once_there_is_one(make_service):
 
 
 def test_a_bundle_that_fails_leaves_the_old_one_serving(make_service, classifier):
-    from rayon.bundle import BundleError
+    from rayon.bundle_document import BundleError
     from rayon.inference import Predictor
 
     def load(version):

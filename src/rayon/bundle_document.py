@@ -1,0 +1,39 @@
+"""What a bundle says of itself: the JSON document in its header, read without torch, a weight or an encoder.
+
+Knows where the document is and which formats can be read; what is in it is `rayon.bundle`'s.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+FORMAT = 3
+"""Raised when a bundle of this version can no longer be read by the code of the one before. 1 had neither tempering
+nor preprocess; a bundle of that format is served without the one and with the defaults of the other. 2 had no
+projections; what such a bundle says is observed without views."""
+
+HEADER = "rayon"
+"""The key of the document among a safetensors file's metadata."""
+
+
+class BundleError(ValueError):
+    """Bytes that are no bundle, or one that this version cannot serve. The message says what to do."""
+
+
+def describe_bundle(data: bytes) -> dict[str, Any]:
+    """Return the bundle's JSON document without loading a weight or an encoder.
+
+    Raises:
+        BundleError: the bytes are no bundle, or the bundle was written by a newer version.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        document: dict[str, Any] = json.loads(header["__metadata__"][HEADER])
+        version = int(document["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError("these bytes are no rayon bundle, or only the beginning of one: take it again.") from error
+    if version > FORMAT:
+        raise BundleError(f"the bundle has format {version}, this rayon reads up to {FORMAT}: update rayon.")
+    return document
