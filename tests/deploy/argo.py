@@ -11,6 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -117,7 +118,8 @@ class _Execution:
         for hook in (self.spec.get("hooks") or {}).values():
             template = self.templates[hook["template"]]
             if "container" in template and _applies(hook.get("expression", ""), status):
-                self._container({**template, "retryStrategy": {}}, {})
+                with suppress(PodError):  # it is among the attempts
+                    self._container({**template, "retryStrategy": {}}, {})
         return Workflow(status, f"argo-{self.name}", tuple(self.attempts))
 
     def _run(self, name: str, inputs: Values) -> Values:

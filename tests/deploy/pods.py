@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 300
 
-# Mounted in this order: what lies below a folder that is covered later is bound first.
+# What lies below a folder that is covered later is bound first; the repository may lie below /tmp.
 _ENTER = """
 set -e
 mount --bind "$IMAGE" /opt
 mount --bind "$SITE" /opt/deps
 mount --bind "$POD/mnt" /mnt
 mount --bind "$POD/work" /srv
-mount --bind "$POD/tmp" "$OTHER_TMP"
-mount -t tmpfs tmpfs "$REPOSITORY"
-test "$OTHER_TMP" = /tmp || mount --bind "$OTHER_TMP" /tmp
+mkdir "$POD/tmp/nothing"
+mount --bind "$POD/tmp/nothing" "$REPOSITORY"
+mount --bind "$POD/tmp" /tmp
 cd /srv
 exec "$@"
 """
@@ -68,14 +68,8 @@ class Node:
         for part in ("mnt/out", "work", "tmp"):
             (pod / part).mkdir(parents=True)
         log = pod / "log"
-        # the repository may lie below /tmp, as a clone in a test does
-        inner = {
-            "IMAGE": str(self._image),
-            "SITE": sysconfig.get_paths()["purelib"],
-            "POD": str(pod),
-            "REPOSITORY": str(ROOT),
-            "OTHER_TMP": "/tmp",
-        }
+        site = sysconfig.get_paths()["purelib"]
+        inner = {"IMAGE": str(self._image), "SITE": site, "POD": str(pod), "REPOSITORY": str(ROOT)}
         # with --pdeathsig it ends with the tests, however they end
         alone = ["setpriv", "--pdeathsig", "KILL", "unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork"]
         command = [*alone, "--kill-child", "bash", "-c"]
