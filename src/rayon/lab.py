@@ -77,6 +77,7 @@ def train_trial(kind: str, dataset: Dataset, config: Config) -> Trial:
     # a folder of its own: with the same settings and other code an earlier training must not be gone on with
     with tempfile.TemporaryDirectory(prefix="rayon-lab-") as folder:
         trained = train_candidate(kind, dataset, encoded, config, Path(folder), about={"run": HERE})
+    assert trained is not None  # this process is the first, and the only one
     history = pd.DataFrame(trained.history).rename(columns=_CURVES)
     return Trial(
         trained.bundle,

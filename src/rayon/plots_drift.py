@@ -48,8 +48,11 @@ def timeline(points: Sequence[Point]) -> Figure:
     return figure
 
 
-def drift_map(points: Sequence[Point]) -> Figure:
-    """Draw each comparison of each window as a multiple of its limit; above 1 it is worth a look if it is no chance."""
+def drift_map(points: Sequence[Point], called: Mapping[str, str] | None = None) -> Figure:
+    """Draw each comparison of each window as a multiple of its limit; above 1 it is worth a look if it is no chance.
+
+    `called` says what comparisons are called, where their name is not to be read.
+    """
     points = points[-MOST_WINDOWS:]
     names = sorted({name for point in points for name in point["ratios"]}, key=lambda name: -_largest(points, name))
     ratios = np.array([[point["ratios"].get(name, np.nan) for point in points] for name in names])
@@ -67,7 +70,7 @@ def drift_map(points: Sequence[Point]) -> Figure:
         if np.isfinite(ratio):
             colour = "white" if ratio >= _RATIOS[-1] else INK if ratio >= 1 else GREY
             axes.text(column, row, f"{max(ratio, 0.0):.1f}", ha="center", va="center", size=7.5, color=colour)
-    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes.set_yticks(range(len(names)), [plain((called or {}).get(name, name)) for name in names])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     cell_lines(axes, max(len(names), 1), max(len(points), 1))

@@ -65,11 +65,10 @@ def coverage(reports: Mapping[str, Report]) -> Figure:
     floor, targets = 1.0, set[float]()
     for number, ((name, report), colour) in enumerate(zip(reports.items(), PALETTE, strict=False)):
         share, precision = (np.array(report.risk_coverage[key]) for key in ("coverage", "precision"))
-        axes.plot(
-            share, precision, color=colour, linewidth=max(4 - number, 1), label=plain(name)
-        )  # one may hide another
-        # the first few products decide nothing, yet one mistake among them would stretch the axis down to zero
-        floor = min([floor, *precision[share >= _LEAST_SHOWN]])
+        told = share >= _LEAST_SHOWN  # the first few products decide nothing, and jump between none and all right
+        width = max(3 - 0.7 * number, 1)  # one curve may hide another
+        axes.plot(share[told], precision[told], color=colour, linewidth=width, label=plain(name))
+        floor = min([floor, *precision[told]])
         for target, reached in report.coverage.items():
             targets.add(float(target))
             if reached > 0:
