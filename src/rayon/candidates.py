@@ -92,7 +92,7 @@ def _run(
     from rayon.checkpoints import Checkpoints
     from rayon.training import train_candidate
 
-    _quieten()
+    quieten()
     encoded = encode_dataset(dataset, config, progress_line())
     checkpoints = Checkpoints(config, current.flow_name, current.run_id, current.origin_run_id, name)
     if not nodes.first:
@@ -121,7 +121,7 @@ def _run(
     return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}, checkpoints
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Keep Lightning's remarks on devices and workers out of the flow's log; its errors stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

@@ -226,10 +226,8 @@ def heat_map(matrix: Sequence[Sequence[int]], categories: Sequence[str], limit: 
     Beyond `limit` categories, those with most mistakes are drawn.
     """
     counts = np.asarray(matrix, dtype=np.float64)
-    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:limit])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    order = [int(chosen[i]) for i in _together(shares[np.ix_(chosen, chosen)])]
+    order = confused_together(counts, limit)
     rows = [
         {
             "truth": categories[i],
@@ -306,6 +304,16 @@ def over_time(values: Mapping[str, Sequence[tuple[str, float]]], title: str, lin
     return _chart(rows, 240, layers)
 
 
+def confused_together(counts: NDArray[np.floating], limit: int) -> list[int]:
+    """Order the categories of a (C, C) confusion matrix so that those taken for one another are neighbours (average
+    linkage, optimal leaf order). Beyond `limit` categories, those with most mistakes are kept.
+    """
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:limit])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return [int(chosen[place]) for place in _together(shares[np.ix_(chosen, chosen)])]
+
+
 def _chart(rows: Sequence[Mapping[str, Any]], height: int, layers: Sequence[Spec]) -> Spec:
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -322,7 +330,6 @@ def _field(name: str, kind: str, **options: Any) -> Spec:
 
 
 def _together(shares: NDArray[np.float64]) -> list[int]:
-    """Order categories so that those taken for one another are neighbours (average linkage, optimal leaf order)."""
     if len(shares) < 3:
         return list(range(len(shares)))
     from scipy.cluster.hierarchy import leaves_list, linkage  # this chart alone needs them

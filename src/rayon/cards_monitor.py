@@ -38,7 +38,7 @@ _TITLES: Mapping[str, tuple[str, Tone]] = {
     "no data": ("There is nothing to judge yet.", "plain"),
     "too few rows": ("There are too few products to say anything.", "plain"),
 }
-_NAMES = {
+NAMES = {
     "text_view": "texts",
     "photo_view": "photos",
     "text_novelty": "unlike texts",
@@ -61,6 +61,8 @@ _NAMES = {
     "most_repeated": "most repeated",
     "columns": "columns",
 }
+"""What comparisons are called in pictures and tables."""
+
 _QUALITY = (
     "without_text",
     "without_description",
@@ -161,7 +163,7 @@ def drift_chart(points: Sequence[Mapping[str, Any]]) -> Spec:
     last = points[-1]["ratios"]
     names = sorted(last, key=lambda name: -last[name])[:_CURVES]
     curves = {
-        _NAMES.get(name, name): [
+        NAMES.get(name, name): [
             (point["time"], min(max(point["ratios"][name], 0.0), _TOP)) for point in points if name in point["ratios"]
         ]
         for name in names
@@ -252,6 +254,6 @@ def _lines(records: Sequence[Mapping[str, Any]], quality: bool) -> MetaflowCardC
 
 def _line(record: Mapping[str, Any]) -> list[str]:
     p = "" if record["p"] is None else "< .001" if record["p"] < 0.001 else f"{record['p']:.3f}"
-    name = _NAMES.get(record["name"], record["name"])
+    name = NAMES.get(record["name"], record["name"])
     grave = "" if record["severity"] == "ok" else record["severity"].upper()
     return [name, grave, f"{record['actual']:.3f}", f"{record['threshold']:.3f}", p, record["sentence"]]

@@ -12,13 +12,13 @@ import pandas as pd
 
 from rayon.config import Config
 from rayon.data.dataset import Dataset
+from rayon.error_analysis import GONE
 from rayon.evaluation import Interval, category_f1, confusion, paired_gain
+from rayon.gate import Said
 from rayon.gold import gold_rows
 from rayon.promotion import open_model
 from rayon.registry import find_model
 from rayon.rescoring import gold_labels, rescore
-
-NO_CATEGORY = "(a category that is gone)"
 
 
 class Comparison(NamedTuple):
@@ -41,11 +41,14 @@ def compare(first: str, second: str, dataset: Dataset, config: Config) -> Compar
     Raises:
         RegistryError: one of them is not there.
     """
+    said = [rescore(open_model(find_model(which, config.name), config), dataset) for which in (first, second)]
+    return compare_said(said[0], said[1], dataset, config)
+
+
+def compare_said(first: Said, second: Said, dataset: Dataset, config: Config) -> Comparison:
+    """Compare what two models said of the gold set of a dataset, as `rescore` returns it."""
     labels = gold_labels(dataset)
-    said = [
-        rescore(open_model(find_model(which, config.name), config), dataset).whole.argmax(axis=1)
-        for which in (first, second)
-    ]
+    said = [each.whole.argmax(axis=1) for each in (first, second)]
     classes = len(dataset.categories)
     f1 = [category_f1(confusion(labels, each, classes + 1))[:-1] for each in said]
     table = pd.DataFrame(
@@ -57,7 +60,7 @@ def compare(first: str, second: str, dataset: Dataset, config: Config) -> Compar
             "gain": f1[1] - f1[0],
         }
     )
-    names = np.array([*dataset.categories, NO_CATEGORY], dtype=object)
+    names = np.array([*dataset.categories, GONE], dtype=object)
     differ = np.flatnonzero(said[0] != said[1])
     rows = dataset.frame.iloc[gold_rows(dataset)[differ]]
     right = [

@@ -483,6 +483,23 @@ def to_dict(config: Config) -> dict[str, Any]:
     return plain
 
 
+def changed(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return `config` with some settings changed: {"trainer": {"hidden": 64}} leaves all others as they are.
+
+    Raises:
+        ConfigError: as `parse_config`, for a misspelt key too.
+    """
+    return parse_config(_merged(to_dict(config), changes))
+
+
+def _merged(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(settings)
+    for name, value in changes.items():
+        known = merged.get(name)
+        merged[name] = _merged(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
 def _explain(problem: Any, root: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)

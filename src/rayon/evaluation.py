@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import betaincinv
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -68,6 +69,16 @@ def metrics(labels: Ints, predicted: Ints, classes: int, resamples: int = 1000, 
     draws = np.random.default_rng(seed).multinomial(matrix.sum(), matrix.ravel() / max(matrix.sum(), 1), size=resamples)
     low, high = np.percentile(scores(draws.reshape(-1, classes, classes)), [2.5, 97.5], axis=0)
     return {name: Interval(float(value[i]), float(low[i]), float(high[i])) for i, name in enumerate(METRICS)}
+
+
+def share_interval(hits: int, total: int) -> Interval:
+    """Return the share of `hits` in `total` with its 95% interval, that of Jeffreys's prior: honest for few products
+    and for none or all of them hit. For a total of 0 the share is NaN and the interval [0, 1].
+    """
+    if total == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    low, high = (float(betaincinv(hits + 0.5, total - hits + 0.5, tail)) for tail in (0.025, 0.975))
+    return Interval(hits / total, low if hits else 0.0, high if hits < total else 1.0)
 
 
 def paired_gain(

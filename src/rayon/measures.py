@@ -93,6 +93,20 @@ def mix_of(window: Window, categories: Sequence[str]) -> NDArray[np.int64]:
     return np.bincount(labels[labels >= 0], minlength=len(categories)).astype(np.int64)
 
 
+def distributions(reference: Window, current: Window) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return the values of each number that is compared, by its title: of 'training' and of the 'window'.
+
+    Missing values are left out, and numbers that one side lacks.
+    """
+    reference, current = _without_blanks(reference), _without_blanks(current)
+    found = {}
+    for name, number in _NUMBERS.items():
+        then, now = (_column(window.frame, name) for window in (reference, current))
+        if len(then) and len(now):
+            found[number.title] = {"training": then, "window": now}
+    return found
+
+
 def mix_psi(reference: Window, current: Window, categories: Sequence[str], minimum: int) -> float | None:
     """Return the population stability index of the predicted mix, None below `minimum` products on either side."""
     return psi(mix_of(reference, categories), mix_of(current, categories), minimum)

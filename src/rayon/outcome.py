@@ -21,7 +21,7 @@ from rayon.evaluation import macro_f1, suspects
 from rayon.gold import GoldPredictions, report_gold
 from rayon.preparing import track
 from rayon.reference import make_reference
-from rayon.report import Report
+from rayon.report import Report, plain_report
 from rayon.tracking import summary_of_test
 
 BASELINE = "tfidf"
@@ -103,7 +103,7 @@ def publish(
     current.card["model"].extend(model_card(report, rows, selected, mistakes, suspicious, facts))
     model = f"{current.flow_name}/{current.run_id}"
     reference = make_reference(results[selected]["bundle"], model, dataset, config)
-    return Outcome(_plain(report), comparison, doubtful, _frame(gold, dataset), where, reference)
+    return Outcome(plain_report(report), comparison, doubtful, _frame(gold, dataset), where, reference)
 
 
 def _held_out_f1(result: Mapping[str, Any], classes: int) -> float | None:
@@ -180,12 +180,3 @@ def summary_of(report: Report) -> dict[str, float]:
         "without_text": report.without_text,
     }
     return summary_of_test(report.metrics, numbers, report.coverage)
-
-
-def _plain(report: Report) -> dict[str, Any]:
-    return {
-        **report._asdict(),
-        "metrics": {name: interval._asdict() for name, interval in report.metrics.items()},
-        "reliability": [entry._asdict() for entry in report.reliability],
-        "categories": list(report.categories),
-    }

@@ -5,6 +5,7 @@ Puts together what `evaluation` and `calibration` measure. Knows arrays; it neit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,3 +105,25 @@ def macro_f1_where(
     if not rows.any():
         return None
     return macro_f1(labels[rows], log_probabilities[rows].argmax(axis=1), classes)
+
+
+def plain_report(report: Report) -> dict[str, Any]:
+    """Return a report as plain data, as trainings keep it; `read_report` reads it back."""
+    return {
+        **report._asdict(),
+        "metrics": {name: interval._asdict() for name, interval in report.metrics.items()},
+        "reliability": [entry._asdict() for entry in report.reliability],
+        "categories": list(report.categories),
+    }
+
+
+def read_report(plain: Mapping[str, Any]) -> Report:
+    """Read what `plain_report` returned: the artifact `report` of a training."""
+    return Report(
+        **{
+            **plain,
+            "metrics": {name: Interval(**interval) for name, interval in plain["metrics"].items()},
+            "reliability": [ReliabilityBin(**entry) for entry in plain["reliability"]],
+            "categories": tuple(plain["categories"]),
+        }
+    )

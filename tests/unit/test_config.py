@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayon.config import Config, ConfigError, parse_config, read_config, resolve_paths, to_dict
+from rayon.config import Config, ConfigError, changed, parse_config, read_config, resolve_paths, to_dict
 
 SMALLEST: dict[str, Any] = {"name": "shop", "catalog": {"products": "data/raw/products.csv"}}
 
@@ -163,6 +163,14 @@ def test_relative_paths_start_at_the_root_and_absolute_ones_stay(tmp_path):
     assert resolved.cache == str(tmp_path / "project" / ".rayon")
     assert resolve_paths(resolved, Path("/elsewhere")) == resolved
     assert resolve_paths(parse_config(SMALLEST), tmp_path).catalog.images is None
+
+
+def test_a_misspelt_change_is_answered_with_the_nearest_known():
+    config = parse_config({"name": "shop", "catalog": {"products": "a.csv"}})
+    with pytest.raises(ConfigError, match="did you mean 'hidden'"):
+        changed(config, {"trainer": {"hiden": 64}})
+    with pytest.raises(ConfigError, match=r"'trainer.hidden'"):
+        changed(config, {"trainer": {"hidden": 0}})
 
 
 def test_settings_cannot_be_changed_afterwards():

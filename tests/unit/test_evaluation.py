@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
-from rayon.evaluation import confusion, constant_predictor, macro_f1, metrics, per_class, scores, suspects
+from rayon.evaluation import (
+    confusion,
+    constant_predictor,
+    macro_f1,
+    metrics,
+    per_class,
+    scores,
+    share_interval,
+    suspects,
+)
 
 
 @st.composite
@@ -167,3 +176,15 @@ def test_labels_that_the_model_believes_are_no_suspects():
 def test_a_class_that_nobody_has_is_not_suggested():
     probabilities = np.tile([0.3, 0.3, 0.4], (20, 1))
     assert 2 not in set(suspects(np.arange(20) % 2, probabilities, 20)["suggested"])
+
+
+def test_a_share_of_few_products_has_an_honest_interval():
+    assert tuple(share_interval(0, 0))[1:] == (0.0, 1.0)
+    never, always = share_interval(0, 10), share_interval(10, 10)
+    assert never.value == never.low == 0.0 and 0.15 < never.high < 0.3
+    assert always.value == always.high == 1.0 and always.low == pytest.approx(1 - never.high)
+    rng = np.random.default_rng(0)
+    covered = [
+        low <= 0.9 <= high for _, low, high in (share_interval(int(hits), 40) for hits in rng.binomial(40, 0.9, 500))
+    ]
+    assert np.mean(covered) > 0.92

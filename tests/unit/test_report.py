@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score, log_loss
 
 from rayon.calibration import coverage_at, log_softmax
-from rayon.report import Report, macro_f1_where, make_report
+from rayon.report import Report, macro_f1_where, make_report, plain_report, read_report
 
 CATEGORIES = ("books", "lamps", "toys", "never")
 
@@ -77,3 +77,9 @@ def test_macro_f1_of_some_rows(predictions):
     expected = f1_score(labels[rows], log[rows].argmax(axis=1), average="macro")
     assert macro_f1_where(labels, log, rows, 4) == pytest.approx(expected)
     assert macro_f1_where(labels, log, np.zeros(900, dtype=bool), 4) is None
+
+
+def test_a_report_survives_the_way_through_plain_data(predictions):
+    report = report_of(*predictions, without_photo=0.5)
+    plain = json.loads(json.dumps(plain_report(report)))
+    assert read_report(plain) == report
