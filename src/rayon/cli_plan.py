@@ -86,7 +86,7 @@ def _tell(found: Plan, sizes: Sizes, means: Means, prices: Prices) -> None:
                 _short(step.puts),
                 _short(step.gets),
                 f"{one.money:,.2f}",
-                "" if one.fits else f"MORE than {means.memory:g} GB, or {means.disk:g} GB of disk",
+                one.short and f"TOO LITTLE {one.short}",
             )
         )
     print_table(table)

@@ -266,7 +266,7 @@ def monitor(bench: Bench, rows: int) -> Sizes:
     categories = tuple(sorted(set(table["category"].to_pylist())))
     reference = Reference(table.slice(0, 2000), "T/1", categories)
     many = table.take(pa.array(np.random.default_rng(0).integers(0, len(table), rows)))
-    window = Production(many.drop_columns(["text_key", "image_key", "source", "row"]), {}, 0, [], "")
+    window = Production(many.drop_columns(["source", "row"]), {}, 0, [], "", {})
     started, base = time.process_time(), forget_peak()
     judge_window(reference, window, Monitoring(), [])
     return {"cpu": time.process_time() - started, "memory": peak() - base}

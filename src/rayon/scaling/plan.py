@@ -47,12 +47,12 @@ class Means(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A step on those means: seconds of wall time, money, and whether a pod holds it."""
+    """A step on those means: seconds of wall time, money, and what a pod has too little of ('' for nothing)."""
 
     step: Step
     seconds: float
     money: float
-    fits: bool
+    short: str
 
 
 class Limit(NamedTuple):
@@ -109,8 +109,9 @@ def _on(step: Step, means: Means, prices: Prices) -> Planned:
     pod = means.cores * prices.core_hour + step.memory / _GB * prices.gigabyte_hour
     pod += step.disk / _GB * prices.disk_gigabyte_month / _MONTH_HOURS
     money = hours * pod + (step.puts * prices.thousand_puts + step.gets * prices.thousand_gets) / 1000
-    fits = step.memory <= means.memory * _GB and step.disk <= means.disk * _GB
-    return Planned(step, ceil(step.tasks / means.pods) * task, money, fits)
+    asked = {"memory": (step.memory, means.memory), "disk": (step.disk, means.disk)}
+    short = [f"{what} ({there:g} GB)" for what, (needed, there) in asked.items() if needed > there * _GB]
+    return Planned(step, ceil(step.tasks / means.pods) * task, money, ", ".join(short))
 
 
 def _limits(config: Config, measured: Measured, means: Means) -> Iterator[Limit]:
@@ -206,7 +207,8 @@ def as_dict(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain data."""
     return {
         "steps": [
-            {**one.step._asdict(), **{k: v for k, v in one._asdict().items() if k != "step"}} for one in plan.planned
+            {**one.step._asdict(), "seconds": one.seconds, "money": one.money, "short": one.short}
+            for one in plan.planned
         ],
         "storage a month": plan.storage,
         "limits": [limit._asdict() for limit in plan.limits],

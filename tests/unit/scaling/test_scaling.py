@@ -85,8 +85,8 @@ def test_a_sample_bounds_training_whatever_the_catalogue():
         flow: sum(one.money for one in sampled.planned if one.step.flow == flow) for flow in ("TrainFlow", "ScoreFlow")
     }
     assert cost["TrainFlow"] < cost["ScoreFlow"] / 10
-    assert all(one.fits for one in sampled.planned if one.step.flow == "TrainFlow")
-    assert not any(one.fits for one in whole.planned if one.step.flow == "TrainFlow")
+    assert not any(one.short for one in sampled.planned if one.step.flow == "TrainFlow")
+    assert all(one.short for one in whole.planned if one.step.flow == "TrainFlow")
 
 
 def test_each_limit_is_where_the_step_reaches_it():
@@ -124,7 +124,7 @@ def test_the_command_says_what_it_was_asked(tmp_path, monkeypatch):
     assert "what gives way" in told.output and "REACHED" in told.output and "defaults, to be replaced" in told.output
     content = json.loads((tmp_path / "plan.json").read_text())
     assert content["sizes"]["trained"] == 200_000 and content["measured"]["date"]
-    assert [step["flow"] for step in content["steps"]][0] == "PreprocessFlow"
+    assert content["steps"][0]["flow"] == "PreprocessFlow"
 
 
 def test_a_plan_is_plain_data():
