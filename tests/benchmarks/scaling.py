@@ -86,7 +86,7 @@ def measure(folder: Path, sizes: list[int], table_sizes: list[int], skip: list[s
         more["encoders"] = {source: apart(encode, bench, source, 160) for source in DIMS}
         tell(f"encoders, CPU s a product: {more['encoders']}")
     if "metaflow" not in skip:
-        points["tasks"] = tasks(folder, (100, 1000, 4000))
+        points["tasks"] = tasks(folder, (100, 500, 2000))
         points["runs_known"] = runs_known(folder, (100, 300, 1000))
         points["requests"] = requests(folder, (2, 22))
         more["tasks of requests"] = REQUEST_TASKS
@@ -112,30 +112,34 @@ def main() -> None:
     started, busy = time.time(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="rayon-scaling-") as name:
         points, more = measure(Path(name), options.sizes, options.table_sizes, options.skip)
-    about = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "command": " ".join(["python tests/benchmarks/scaling.py", *sys.argv[1:]]),
-        "seconds": round(time.time() - started),
-        "others at work": f"load average {busy:.1f} before",
-        **more,
-    }
-    fits = fit_all(points)
-    for stage, quantities in fits.items():
+        about = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": machine(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "command": " ".join(["python tests/benchmarks/scaling.py", *sys.argv[1:]]),
+            "seconds": round(time.time() - started),
+            "others at work": f"load average {busy:.1f} before",
+            **more,
+        }
+        if options.write:
+            keep(points, about, merge=bool(options.skip))
+        tell("removing what was made")
+    for stage, quantities in fit_all(points).items():
         for quantity, line in quantities.items():
             print(
                 f"| {stage} | {quantity} | {line['fixed']:.3g} | {line['each']:.3g} | {line['exponent']:.2f} | "
                 f"{line['off']:.0%} |"
             )
-    if options.write:
-        before = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() and options.skip else {}
-        points = {**before.get("points", {}), **points}
-        if before:  # it was measured in parts
-            about |= {name: before["about"][name] for name in ("command", "seconds") if name in before["about"]}
-        content = {"about": {**before.get("about", {}), **about}, "fits": fit_all(points), "points": points}
-        KEPT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def keep(points: Points, about: dict[str, Any], merge: bool) -> None:
+    """Write what was measured, beside what is there already if only some stages were measured anew."""
+    before = json.loads(KEPT.read_text(encoding="utf-8")) if merge and KEPT.exists() else {"about": {}, "points": {}}
+    about |= {name: before["about"][name] for name in ("command", "seconds") if name in before["about"]}
+    points = {**before["points"], **points}
+    content = {"about": {**before["about"], **about}, "fits": fit_all(points), "points": points}
+    KEPT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
