@@ -21,6 +21,9 @@ from metaflow import Flow, Run, current, namespace
 from metaflow.exception import MetaflowNotFound
 from metaflow.util import get_username
 
+SWEPT = "rayon.swept"
+"""The tag of a run whose data were deleted (`rayon.keeping`), where the metadata cannot be."""
+
 _PREFIX = "rayon.event:"
 _MICROSECOND_DIGITS = 16
 _REASON_CHARS = 160  # a tag holds 500 bytes
@@ -104,12 +107,16 @@ def standing(events: list[Event]) -> list[str]:
 
 
 def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
-    """Yield the runs of a flow in this project branch that have all these tags, whoever started them, newest first."""
+    """Yield the runs of a flow in this project branch that have all these tags, whoever started them, newest first.
+
+    One whose data were deleted is as if it had not been.
+    """
     namespace(None)
     try:
-        yield from sorted(Flow(flow).runs(_branch_tag(), *tags), key=started, reverse=True)
+        found = [run for run in Flow(flow).runs(_branch_tag(), *tags) if SWEPT not in run.tags]
     except MetaflowNotFound:
         return
+    yield from sorted(found, key=started, reverse=True)
 
 
 def finished_runs(flow: str, *tags: str) -> Iterator[Run]:

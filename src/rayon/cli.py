@@ -7,18 +7,16 @@ inside the commands, so that `--help` answers at once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from rayon.cli_deploy import deploy
-
-if TYPE_CHECKING:
-    from rayon.config import Config
+from rayon.cli_keep import gc
+from rayon.cli_plan import plan
+from rayon.cli_shared import DEMO, Experiment, print_table, read_settings, sentences, told_by, write_json
 
 DriftKind = Literal["vocabulary", "mix", "photo_style", "broken_photos", "new_category", "concept"]
 
@@ -28,11 +26,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command()(deploy)
-
-Experiment = Annotated[Path, typer.Option("--experiment", "-e", help="the experiment's YAML file")]
 Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'latest' or a bundle's file")]
-DEMO = Path("configs/demo.yaml")
+
+
+app.command()(deploy)
+app.command(help=told_by(gc))(gc)
+app.command(help=told_by(plan))(plan)
 
 
 @app.callback()
@@ -79,8 +78,8 @@ def simulate(
     from rayon.simulation import Traffic
     from rayon.simulation import simulate as replay
 
-    with _sentences():
-        config = _read(experiment)
+    with sentences():
+        config = read_settings(experiment)
         traffic = Traffic(
             lots,
             size,
@@ -113,15 +112,12 @@ def models(
     ] = "",
 ) -> None:
     """List the models of a catalogue: how good, what the gate said, which is champion."""
-    import json
-
     from rayon.models_table import catalog
 
-    with _sentences():
-        rows = catalog(_read(experiment).name)
+    with sentences():
+        rows = catalog(read_settings(experiment).name)
     if json_file:
-        text = json.dumps([row._asdict() for row in rows], ensure_ascii=False, indent=1)
-        typer.echo(text) if json_file == "-" else Path(json_file).write_text(text + "\n", encoding="utf-8")
+        write_json([row._asdict() for row in rows], json_file)
         return
     if not rows:
         typer.echo("no model yet: `python flows/train_flow.py run` trains one.")
@@ -134,7 +130,7 @@ def models(
         table.append(
             (row.run, when[0], row.candidate, row.dataset, score, ece, row.gate, row.champion, *when[1:], row.problem)
         )
-    _print(table)
+    print_table(table)
 
 
 @app.command()
@@ -142,14 +138,14 @@ def history(experiment: Experiment = DEMO) -> None:
     """Tell who was made champion when, by whom and why."""
     from rayon.champions import history as events
 
-    with _sentences():
-        told = events(_read(experiment).name)
+    with sentences():
+        told = events(read_settings(experiment).name)
     if not told:
         typer.echo("nothing was promoted yet: `python -m rayon promote RUN`, or train with --promote auto.")
         return
     table = [("", "when", "what", "champion", "before", "who", "gate", "why")]
     table += [(str(e.number), e.time[:19], e.kind, e.to, e.before, e.who, e.verdict, e.reason) for e in told]
-    _print(table)
+    print_table(table)
 
 
 @app.command()
@@ -162,8 +158,8 @@ def promote(
     """Judge a model against the champion on today's gold set, and make it champion if it passes."""
     from rayon.promotion import promote_by_hand
 
-    with _sentences():
-        done = promote_by_hand(_run(run), _read(experiment), force, reason)
+    with sentences():
+        done = promote_by_hand(_run(run), read_settings(experiment), force, reason)
     for record in done.verdict.records:
         typer.echo(f"{'holds' if record.passed else 'FAILS'}  {record.sentence}")
     if done.event is None:
@@ -178,8 +174,8 @@ def rollback(reason: Reason, experiment: Experiment = DEMO) -> None:
     """Return to the champion before this one."""
     from rayon.promotion import roll_back
 
-    with _sentences():
-        event, wandb = roll_back(_read(experiment), reason)
+    with sentences():
+        event, wandb = roll_back(read_settings(experiment), reason)
     typer.echo(f"{event.to} is champion again (before: {event.before})")
     typer.echo(f"W&B: {wandb}")
 
@@ -195,8 +191,8 @@ def compare(
     from rayon.comparison import compare as measure
     from rayon.preparing import open_latest
 
-    with _sentences():
-        config = _read(experiment)
+    with sentences():
+        config = read_settings(experiment)
         found = measure(_run(first), _run(second), open_latest(config), config)
     gain = found.gain
     typer.echo(f"{found.products} gold products; macro-F1 of the second less the first: {gain.value:+.4f} ", nl=False)
@@ -204,14 +200,16 @@ def compare(
     table = [("category", "products", "first", "second", "gain")]
     table += [(str(r.category), str(r.products), f"{r.first:.3f}", f"{r.second:.3f}", f"{r.gain:+.3f}")
               for r in found.categories.itertuples()]  # fmt: skip
-    _print(table)
+    print_table(table)
     counts = found.disagreements["right"].value_counts()
     typer.echo(f"\nthey disagree on {len(found.disagreements)} products; right: ", nl=False)
     typer.echo(", ".join(f"{who} {count}" for who, count in counts.items()) or "nobody")
     shown = found.disagreements.head(rows)
     if not len(shown):
         return
-    _print([tuple(shown.columns), *(tuple(str(cell)[:48] for cell in line) for line in shown.itertuples(index=False))])
+    print_table(
+        [tuple(shown.columns), *(tuple(str(cell)[:48] for cell in line) for line in shown.itertuples(index=False))]
+    )
 
 
 @app.command()
@@ -222,8 +220,8 @@ def show(run: Run, experiment: Experiment = DEMO) -> None:
     from rayon.champions import RegistryError
     from rayon.models_table import catalog, verdict_of
 
-    with _sentences():
-        name = _read(experiment).name
+    with sentences():
+        name = read_settings(experiment).name
         row = next((row for row in catalog(name) if row.run == _run(run)), None)
         if row is None:
             raise RegistryError(f"there is no model {_run(run)} of '{name}': see `python -m rayon models`.")
@@ -255,8 +253,8 @@ def loop(
     from rayon.preparing import RayonError
     from rayon.production import parse_window
 
-    with _sentences():
-        config = _read(experiment)
+    with sentences():
+        config = read_settings(experiment)
         pause = parse_window(every).total_seconds() if every else 0.0
         parse_window(window)
         with alone(config):
@@ -294,8 +292,8 @@ def demo_loop(
     from rayon.demo_loop import Story, draw, play, recovered, write_table
 
     table, picture = output / "days.csv", output / "days.png"
-    with _sentences():
-        config = _read(experiment)
+    with sentences():
+        config = read_settings(experiment)
         _stamped(f"project branch test.{name}; table and picture go to {output}")
         story, played = Story(days, size, Drift(drift, strength), drift_from), []
         for day in play(story, config, experiment.resolve(), Path.cwd() / "flows", _stamped):
@@ -303,7 +301,7 @@ def demo_loop(
             write_table(played, table)
             draw(played, picture)
             _stamped(f"day {day.day}: {day.accuracy:.1%} right; monitor: {day.verdict or 'nothing'} {day.reasons}")
-    _print(
+    print_table(
         [
             ("day", "drifted", "right", "filed", "labelled", "monitor", "champion after it"),
             *(
@@ -331,36 +329,3 @@ def _run(run: str) -> str:
     from rayon.champions import run_path
 
     return run_path("TrainFlow", run)
-
-
-def _print(table: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns; what comes last may be as long as it likes."""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    for row in table:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo(line.rstrip())
-
-
-def _read(experiment: Path) -> Config:
-    """Return an experiment's settings; as in the flows, their relative paths start at the project's root."""
-    from rayon.config import parse_config, read_config, resolve_paths
-
-    if not experiment.is_file():
-        raise typer.BadParameter(
-            f"there is no file {experiment}: name one of configs/*.yaml", param_hint="--experiment"
-        )
-    return resolve_paths(parse_config(read_config(experiment.read_text(encoding="utf-8"))), Path.cwd())
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Print a mistake of the user as one sentence; anything else is a mistake of ours and keeps its traceback."""
-    from rayon.config import ConfigError
-    from rayon.preparing import RayonError, stopping
-
-    try:
-        with stopping():
-            yield
-    except (ConfigError, RayonError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None

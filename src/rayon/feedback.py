@@ -101,6 +101,15 @@ class Purged(NamedTuple):
     megabytes_left: float
 
 
+class Photos(NamedTuple):
+    """The photos that a prediction names, and the others: how many, and their bytes."""
+
+    named: int
+    named_bytes: int
+    unnamed: int
+    unnamed_bytes: int
+
+
 class Store:
     """Predictions and feedback of one catalogue.
 
@@ -383,18 +392,26 @@ class Store:
                     PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time < old, ~commented
                 )
             ).rowcount
+        photos = self.weigh_photos(moment, delete=True)
+        self._accept_photos = photos.named_bytes <= config.app.max_gigabytes * 1e9
+        return Purged(predictions, feedback, photos.unnamed, photos.named, photos.named_bytes / 1e6)
+
+    def weigh_photos(self, now: datetime, delete: bool = False) -> Photos:
+        """Count the photos that a prediction of any catalogue names, and the others; `delete` these.
+
+        One that was written within the last hour counts as named: the row that names it comes after it.
+        """
         with _told("read"), self._engine.connect() as connection:
-            named = set(connection.execute(select(PREDICTIONS.c.photo).distinct()).scalars())
-        removed = left = size = 0
+            wanted = set(connection.execute(select(PREDICTIONS.c.photo).distinct()).scalars())
+        named = named_bytes = unnamed = unnamed_bytes = 0
         for file in self._photos.listing():
-            name = Path(file.name).stem
-            if name not in named and file.written < moment - _GRACE:
+            if Path(file.name).stem in wanted or file.written >= now - _GRACE:
+                named, named_bytes = named + 1, named_bytes + file.size
+                continue
+            if delete:
                 self._photos.delete(file.name)
-                removed += 1
-            else:
-                left, size = left + 1, size + file.size
-        self._accept_photos = size <= config.app.max_gigabytes * 1e9
-        return Purged(predictions, feedback, removed, left, size / 1e6)
+            unnamed, unnamed_bytes = unnamed + 1, unnamed_bytes + file.size
+        return Photos(named, named_bytes, unnamed, unnamed_bytes)
 
     @property
     def full(self) -> bool:
@@ -418,13 +435,19 @@ class Store:
         return name
 
 
+def find_store(config: Config) -> Store | None:
+    """Return the store of an experiment, as `open_store`, but None where it would be files that nobody made yet."""
+    elsewhere = os.environ.get(STORE_VARIABLE) or config.app.store
+    return open_store(config) if elsewhere or _folder(config).is_dir() else None
+
+
 def open_store(config: Config) -> Store:
     """Return the store of an experiment: what the environment names, else its settings, else files below its cache.
 
     Raises:
         StoreError: it cannot be opened.
     """
-    folder = Path(config.cache) / "feedback" / config.name
+    folder = _folder(config)
     url = os.environ.get(STORE_VARIABLE) or config.app.store
     if not url:
         folder.mkdir(parents=True, exist_ok=True)
@@ -433,6 +456,10 @@ def open_store(config: Config) -> Store:
     else:  # photos belong to the database that names them: another one would delete them as nobody's
         photos = folder / f"photos-{sha256(url.encode()).hexdigest()[:8]}"
     return Store(url, config.app.photos or str(photos), config.name)
+
+
+def _folder(config: Config) -> Path:
+    return Path(config.cache) / "feedback" / config.name
 
 
 def _parts(numbers: Collection[int]) -> Iterator[list[int]]:

@@ -252,7 +252,7 @@ def _artifact(ref: ShardRef, kind: str) -> bytes:
     namespace(None)
     try:
         data: bytes = Task(pathspec)[f"{kind}_{number}"].data
-    except (MetaflowNotFound, KeyError) as error:
+    except (MetaflowNotFound, KeyError, TypeError) as error:  # the last: it is known, and its data are gone
         raise RegistryError(
             f"the shard {ref.fingerprint[:12]} of task {pathspec} is gone: the run was deleted. "
             "Run flows/preprocess_flow.py again with `--fresh true` to build the dataset anew."
