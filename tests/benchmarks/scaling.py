@@ -86,7 +86,7 @@ def measure(folder: Path, sizes: list[int], table_sizes: list[int], skip: list[s
         more["encoders"] = {source: apart(encode, bench, source, 160) for source in DIMS}
         tell(f"encoders, CPU s a product: {more['encoders']}")
     if "metaflow" not in skip:
-        points["tasks"] = tasks(folder, (100, 500, 2000))
+        points["tasks"] = tasks(folder, (100, 1000, 4000))
         points["runs_known"] = runs_known(folder, (100, 300, 1000))
         points["requests"] = requests(folder, (2, 22))
         more["tasks of requests"] = REQUEST_TASKS
