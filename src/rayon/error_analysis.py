@@ -93,6 +93,12 @@ def confused_pairs(judged: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     return order[["category", "predicted", "products", "share", "confidence", "filed"]].reset_index(drop=True)
 
 
+def worst_pair(judged: pd.DataFrame) -> tuple[str, str] | None:
+    """Return the pair (category, predicted) with most mistakes, None where there is no mistake."""
+    pairs = confused_pairs(judged, 1)
+    return (str(pairs["category"].iloc[0]), str(pairs["predicted"].iloc[0])) if len(pairs) else None
+
+
 def mistakes(judged: pd.DataFrame, count: int, pair: tuple[str, str] | None = None) -> pd.DataFrame:
     """Return the wrong products the model was surest of, surest first; of one `pair` (category, predicted) if given."""
     wrong = judged[~judged["right"]]

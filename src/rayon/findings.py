@@ -18,6 +18,7 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.error_analysis import JUDGED
 from rayon.evaluation import Interval
+from rayon.gallery import Gallery, read_gallery
 from rayon.gold import gold_rows
 from rayon.monitor_run import open_both
 from rayon.preparing import open_version
@@ -134,6 +135,15 @@ def open_gold(run: Run, config: Config) -> GoldSet:
         }
     )
     return GoldSet(judged[list(JUDGED)], dataset)
+
+
+def open_gallery(run: Run) -> Gallery:
+    """Return the training products that a training keeps to compare with.
+
+    Raises:
+        RegistryError: it kept none.
+    """
+    return read_gallery(_artifact(run, "evaluate", "gallery"))
 
 
 def open_watched(run: Run, config: Config) -> Watched:

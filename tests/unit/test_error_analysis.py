@@ -16,6 +16,7 @@ from rayon.error_analysis import (
     overruled,
     rare_categories,
     slices,
+    worst_pair,
 )
 
 CATEGORIES = ("books", "lamps", "toys")
@@ -91,6 +92,12 @@ def test_mistakes_are_the_surest_first_and_of_one_pair_if_asked(judged):
     of_pair = mistakes(judged, 50, ("lamps", "books"))
     assert set(of_pair["category"]) == {"lamps"} and set(of_pair["predicted"]) == {"books"}
     assert mistakes(judged, 5, ("books", "books")).empty
+    assert worst_pair(judged) == tuple(confused_pairs(judged)[["category", "predicted"]].iloc[0])
+
+
+def test_a_model_without_mistakes_has_none_to_show(judged):
+    right = judged[judged["right"]]
+    assert worst_pair(right) is None and mistakes(right, 5, worst_pair(right)).empty and confused_pairs(right).empty
 
 
 def one_hot(names: list[str], width: int = 3) -> np.ndarray:
