@@ -4,7 +4,7 @@
 
 Runs TrainFlow twice, offline, in a temporary folder: from nothing, and once more with the encoders' features found,
 where there is less to compare the cost with. A task's process notes at its end how long it lived and how long it was
-in `start`, in what logs, and in `finish`, all of it waiting.
+importing W&B, in `start`, in what logs, and in `finish`, all of it waiting.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ if "step" in sys.orig_argv:
     for name in ("log", "summary", "confusion", "reliability", "table", "artifact", "lightning_logger", "finish"):
         setattr(run, name, watched(getattr(run, name)))
     rayon.tracking.start = watched(rayon.tracking.start)
+    rayon.tracking.import_wandb = watched(rayon.tracking.import_wandb)
     atexit.register(note)
 """
 

@@ -7,6 +7,7 @@ was logged is kept as an offline run.
 """
 
 from rayon.tracking.run import Keep, TrackedRun
+from rayon.tracking.service import import_wandb
 from rayon.tracking.starting import Identity, start
 
-__all__ = ["Identity", "Keep", "TrackedRun", "start"]
+__all__ = ["Identity", "Keep", "TrackedRun", "import_wandb", "start"]

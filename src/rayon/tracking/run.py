@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+from rayon.tracking.service import end_service, leave_service
+
 CONFUSION_CHART = "wandb/confusion_matrix/v1"
 CONFUSION_COLUMNS = ("Actual", "Predicted", "nPredictions")
 """W&B's own chart of confusions, and the columns of its table."""
@@ -193,6 +195,10 @@ class TrackedRun:
             except Exception as error:
                 self._warn(error)
         self._run = None
+        try:
+            leave_service()
+        except Exception as error:
+            self._warn(error)
 
     def __enter__(self) -> Self:
         return self
@@ -234,11 +240,9 @@ class TrackedRun:
 
     def _repeat_offline(self, end: _Said) -> None:
         """Send all that was sent once more, to an offline run of the same id."""
-        import wandb
-
         reopen, self._reopen = self._reopen, None
         try:
-            wandb.teardown()  # its service process would hand the old run out again
+            end_service()  # it would hand the old run out again
             self._run = reopen() if reopen is not None else None
         except Exception as error:
             warnings.warn(

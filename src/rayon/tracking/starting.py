@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from rayon.config import Tracking
 from rayon.tracking.run import Keep, TrackedRun, allowed, one_line
+from rayon.tracking.service import end_service
 
 INIT_TIMEOUT = 20.0
 """Seconds that a server has to answer before the run is kept offline."""
@@ -97,10 +98,8 @@ def start(
                 return TrackedRun(open_run("online"), "online", axis, keep, reopen=lambda: open_run("offline"))
             except Exception as error:
                 warnings.warn(f"W&B cannot be reached, the run is kept offline: {one_line(error)}", stacklevel=2)
-                import wandb
-
                 # The service process keeps the run that could not start, and would hand it out again.
-                wandb.teardown()
+                end_service()
         return TrackedRun(open_run("offline"), "offline", axis, keep)
     except Exception as error:
         warnings.warn(f"W&B does not start, this run is not tracked: {one_line(error)}", stacklevel=2)
