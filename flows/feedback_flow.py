@@ -94,11 +94,11 @@ class FeedbackFlow(FlowSpec):
     @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
-        """Draw the card; ask for a retraining where enough was corrected."""
+        """Draw the card; ask for a retraining where enough was corrected; log the counts to Weights & Biases."""
         from rayon.cards import feedback_card
         from rayon.events import enough_corrections, request_retraining
-        from rayon.feedback_run import sample_accepted
-        from rayon.preparing import load_config
+        from rayon.feedback_run import sample_accepted, tracked_values
+        from rayon.preparing import load_config, track
         from rayon.registry import feedback_tag
 
         config = load_config(self.experiment, ROOT)
@@ -106,6 +106,8 @@ class FeedbackFlow(FlowSpec):
         self.request, self.silence = enough_corrections(config, self.tally), ""
         if self.request:
             self.silence = request_retraining(config, self.request, {"run": current.pathspec, **self.tally}, current)
+        with track(config, current, "feedback", []) as run:
+            run.summary(tracked_values(self.tally, len(self.waiting), bool(self.request)))
         facts = {"catalogue": config.name, "read up to": f"no. {self.cursor}", "shards so far": str(len(self.shards))}
         samples = sample_accepted(config, self.decisions)
         current.card["feedback"].extend(

@@ -110,11 +110,12 @@ class MonitorFlow(FlowSpec):
     @step
     def judge(self):
         """Compare the window with the reference and settle the verdict."""
-        from rayon.monitor_run import judge_window, make_point, monitor_tag, past_points, shown, tracked_values
+        from rayon.monitor_run import judge_window, log_windows, make_point, monitor_tag, past_points, shown
         from rayon.monitoring_config import parse_monitoring
         from rayon.preparing import load_config, stopping, track
         from rayon.production import read_labels, read_window
         from rayon.reference import read_reference
+        from rayon.tracking.keys import TIME
 
         config, settings = load_config(self.experiment, ROOT), parse_monitoring(self.monitoring.to_dict())
         with stopping():
@@ -128,10 +129,8 @@ class MonitorFlow(FlowSpec):
         self.shown = shown(compared, production, reference.categories)
         self.point = make_point(f"{current.flow_name}/{current.run_id}", reference, production, compared.judged)
         current.run.add_tag(monitor_tag(config.name))
-        with track(config, current, "monitor", [self.verdict["verdict"]]) as run:
-            for place, point in enumerate([*self.past, self.point]):
-                run.log(tracked_values(point), place)
-            run.summary({**tracked_values(self.point), "verdict": self.verdict["verdict"]})
+        with track(config, current, "monitor", [self.verdict["verdict"]], axis=TIME, model=reference.model) as run:
+            log_windows(run, self.past, self.point)
             self.wandb = run.where()
         self.next(self.report)
 

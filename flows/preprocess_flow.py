@@ -51,7 +51,7 @@ class PreprocessFlow(FlowSpec):
     1. start: read the catalogue, validate every row, keep the shards of the last version that still hold, plan new ones
     2. build: for each new shard, decode each photo once, resize and re-encode it, clean the texts
     3. combine: list the shards, and those of accepted feedback, in a manifest with a fingerprint; gather the rejects
-    4. end: draw the card and say what to run next
+    4. end: draw the card, log the counts to Weights & Biases and say what to run next
 
     Rows added to a catalogue add shards; the earlier ones are not touched. Splits follow from a hash of each title, so
     that the gold set does not move.
@@ -139,10 +139,10 @@ class PreprocessFlow(FlowSpec):
     @resources(cpu=experiment.resources.other.cpu, memory=experiment.resources.other.memory)
     @step
     def end(self):
-        """Draw the card: counts, categories, photos, rejects."""
+        """Draw the card: counts, categories, photos, rejects; log the counts to Weights & Biases."""
         from rayon.cards import dataset_card
         from rayon.data.shards import Manifest
-        from rayon.preparing import load_config, open_version, sample_photos
+        from rayon.preparing import dataset_values, load_config, open_version, sample_photos, track
 
         config = load_config(self.experiment, ROOT)
         manifest = Manifest.from_json(self.manifest)
@@ -158,6 +158,8 @@ class PreprocessFlow(FlowSpec):
                 sample_photos(dataset, count=24),
             )
         )
+        with track(config, current, "preprocess", [], dataset=manifest.fingerprint[:12]) as run:
+            run.summary(dataset_values(manifest, self.new_rows))
         self.profile = {"splits": frame["split"].value_counts().to_dict(), **manifest.counts}
         counts = manifest.counts
         people = f" ({counts['feedback']:,} labelled by people)" if counts["feedback"] else ""

@@ -178,7 +178,7 @@ class ScoreFlow(FlowSpec):
                 self.columns,
             )
         current.run.add_tag(scores_tag(config.name))
-        with track(config, current, "score", [self.version]) as run:
+        with track(config, current, "score", [], model=self.version) as run:
             run.summary(tracked_values(self.summary))
         self.next(self.end)
 

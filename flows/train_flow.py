@@ -114,6 +114,9 @@ class TrainFlow(FlowSpec):
     @step
     def train(self):
         """Train one candidate, going on from its last checkpoint after a kill, and run it on the gold set."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.candidates import run_candidate
         from rayon.preparing import load_config, load_dataset, stopping
 
@@ -129,6 +132,9 @@ class TrainFlow(FlowSpec):
     @step
     def evaluate(self, inputs):
         """Select the candidate that is best on held-out products; measure all on the gold set; draw and log."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.gallery import make_gallery
         from rayon.outcome import publish, select
         from rayon.preparing import load_config, load_dataset
@@ -158,6 +164,9 @@ class TrainFlow(FlowSpec):
     @step
     def gate(self):
         """Judge the selected candidate against the champion on today's gold set; promote or hold it."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.outcome import BASELINE
         from rayon.preparing import load_config, load_dataset, stopping
         from rayon.promotion import conclude_training

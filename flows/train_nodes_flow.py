@@ -63,6 +63,9 @@ class TrainFlow(train_flow.TrainFlow):
     @step
     def train(self):
         """Train every candidate together with the other processes, going on from the last checkpoints after a kill."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.candidates import run_together
         from rayon.preparing import load_config, load_dataset, stopping
 

@@ -20,6 +20,7 @@ from rayon.inputs import candidate_branches, encode_dataset
 from rayon.nodes import ALONE, Nodes
 from rayon.outcome import BASELINE, summary_of
 from rayon.preparing import progress_line, track
+from rayon.tracking.keys import STEP
 
 if TYPE_CHECKING:
     from rayon.checkpoints import Checkpoints
@@ -99,7 +100,8 @@ def _run(
         train_candidate(name, dataset, encoded, config, checkpoints.folder, nodes=nodes)
         return {}, None
     branches = [branch.name for branch in candidate_branches(name, config)]
-    with track(config, current, f"train-{name}", [name]) as run:
+    about = {"candidate": name, "dataset": dataset.fingerprint[:12]}
+    with track(config, current, "train", [name], title=f"train {name}", axis=STEP, **about) as run:
         card = CardCallback(name, {"branches": ", ".join(branches), "products": f"{len(dataset):,}"})
         logger = run.lightning_logger()
         trained = train_candidate(

@@ -138,6 +138,11 @@ def branch_here() -> str:
     return getattr(current, "branch_name", None) or os.environ.get("RAYON_BRANCH") or f"user.{_user()}"
 
 
+def project_here() -> str:
+    """Return Metaflow's project: that of the running flow, which is rayon's everywhere."""
+    return getattr(current, "project_name", None) or "rayon"
+
+
 def _user() -> str:
     """Return who this is to Metaflow, which looks the variable up once and may have been imported before it was set."""
     return os.environ.get("METAFLOW_USER") or get_username() or "unknown"

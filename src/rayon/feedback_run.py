@@ -7,7 +7,7 @@ read nothing: the next one starts from where the last finished one stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -142,6 +142,13 @@ def tally(decisions: pd.DataFrame) -> dict[str, Any]:
         "reasons": {str(name): int(count) for name, count in reasons.items()},
         "people": int(decisions["who"].nunique()),
     }
+
+
+def tracked_values(counted: Mapping[str, Any], waiting: int, retraining: bool) -> dict[str, float]:
+    """Return a run's tally under the keys that every W&B run of FeedbackFlow uses."""
+    names = ("read", "accepted", "corrections", "people")
+    values = {f"feedback/{name}": counted[name] for name in names}
+    return {**values, "feedback/waiting": waiting, "feedback/retraining": int(retraining)}
 
 
 def _frame(entries: Sequence[Feedback]) -> pd.DataFrame:

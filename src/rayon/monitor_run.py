@@ -15,6 +15,7 @@ from rayon.monitoring import NO_DATA, OK, RETRAIN, TOO_FEW, WATCH, Judgement, ju
 from rayon.monitoring_config import Monitoring
 from rayon.production import Production
 from rayon.reference import Reference
+from rayon.tracking import TrackedRun
 from rayon.window import Window, open_window
 
 POINTS = 30
@@ -121,7 +122,7 @@ def _points(name: str) -> Iterator[dict[str, Any]]:
 def tracked_values(point: Mapping[str, Any]) -> dict[str, float]:
     """Return a point of the history under the keys that every W&B run of monitoring uses."""
     grades = {OK: 0, WATCH: 1, RETRAIN: 2}
-    values = {f"monitor/{name}": float(ratio) for name, ratio in point["ratios"].items()}
+    values = {f"monitor/drift/{name}": float(ratio) for name, ratio in point["ratios"].items()}
     values["monitor/rows"] = float(point["rows"])
     if point["verdict"] in grades:
         values["monitor/verdict"] = float(grades[point["verdict"]])
@@ -129,6 +130,13 @@ def tracked_values(point: Mapping[str, Any]) -> dict[str, float]:
         for name, interval in (point[kind] or {}).items():
             values[f"monitor/{kind}_{name}"] = float(interval["value"])
     return values
+
+
+def log_windows(run: TrackedRun, past: Sequence[Mapping[str, Any]], point: Mapping[str, Any]) -> None:
+    """Log the windows so far to a W&B run, each at its time, and this one as the run's summary."""
+    for one in (*past, point):
+        run.log(tracked_values(one), datetime.fromisoformat(one["time"]).timestamp())
+    run.summary({**tracked_values(point), "monitor/said": point["verdict"]})
 
 
 def shown(compared: Compared, production: Production, categories: Sequence[str]) -> dict[str, Any]:

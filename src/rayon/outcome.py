@@ -22,7 +22,7 @@ from rayon.gold import GoldPredictions, report_gold
 from rayon.preparing import track
 from rayon.reference import make_reference
 from rayon.report import Report, plain_report
-from rayon.tracking import summary_of_test
+from rayon.tracking.keys import gold_values
 
 BASELINE = "tfidf"
 
@@ -79,8 +79,12 @@ def publish(
     report, gold = reports[selected], GoldPredictions(**results[selected]["gold"])
     mistakes = _mistakes(gold, dataset, config.evaluation.mistakes)
     doubtful = _suspects(results[selected], gold, dataset, config.evaluation.suspects)
-    with track(config, current, "evaluate", [selected]) as run:
-        run.summary({**summary_of(report), "selected": selected})
+    told = {"candidate": selected, "dataset": dataset.fingerprint[:12]}
+    with track(config, current, "evaluate", [selected], title=f"evaluate {selected}", **told) as run:
+        run.summary({**summary_of(report), **_over_baseline(reports, selected), "selected": selected})
+        run.table("gold", ("candidate", "metric", "value", "low", "high"), _intervals(reports))
+        bins = [entry for entry in report.reliability if entry.products]
+        run.reliability([entry.confidence for entry in bins], [entry.accuracy for entry in bins])
         run.confusion(report.confusion, report.categories)
         columns = ("product_id", "title", "category", "predicted", "confidence", "image")
         run.table("mistakes", columns, [[row[c] for c in columns] for row in mistakes], photos="image")
@@ -178,5 +182,19 @@ def summary_of(report: Report) -> dict[str, float]:
         "ece": report.ece,
         "without_photo": report.without_photo,
         "without_text": report.without_text,
+        "products": report.products,
     }
-    return summary_of_test(report.metrics, numbers, report.coverage)
+    return gold_values(report.metrics, numbers, report.coverage)
+
+
+def _over_baseline(reports: Mapping[str, Report], selected: str) -> dict[str, float]:
+    if BASELINE not in reports:
+        return {}
+    ours, baseline = (reports[name].metrics["macro_f1"].value for name in (selected, BASELINE))
+    return {"test/over_tfidf": ours - baseline}
+
+
+def _intervals(reports: Mapping[str, Report]) -> list[list[Any]]:
+    return [
+        [name, metric, *interval] for name, report in reports.items() for metric, interval in report.metrics.items()
+    ]

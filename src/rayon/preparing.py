@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from metaflow.exception import MetaflowException
 
-from rayon.champions import RegistryError
+from rayon.champions import RegistryError, branch_here, project_here
 from rayon.config import Config, durable, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
 from rayon.data.fetching import fetch_catalog
@@ -37,6 +37,7 @@ from rayon.registry import (
 )
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking import start as start_tracking
+from rayon.tracking.keys import tags_of
 from rayon.window import WindowError
 
 if TYPE_CHECKING:
@@ -194,13 +195,35 @@ def progress_line(what: str = "", seconds: float = 5.0) -> Callable[..., None]:
     return tell
 
 
-def track(config: Config, current: Any, job: str, tags: list[str]) -> TrackedRun:
-    """Start following the running task, `current`, in Weights & Biases, as the settings say."""
+def track(
+    config: Config, current: Any, job: str, tags: list[str], title: str = "", axis: str = "", **facts: str
+) -> TrackedRun:
+    """Start following the running task, `current`, in Weights & Biases, as the settings say.
+
+    `job` is one of `rayon.tracking.keys.JOBS`; `facts` are added to the run's config, keys of kind 'setting'.
+    """
     identity = Identity(current.flow_name, current.run_id, current.step_name, current.task_id, current.retry_count)
+    return follow(config, identity, job, tags, title, axis, **facts)
+
+
+def follow(
+    config: Config, identity: Identity, job: str, tags: list[str], title: str = "", axis: str = "", **facts: str
+) -> TrackedRun:
+    """Start following in Weights & Biases what `identity` names; as `track`, and where there is no task."""
+    branch, project = branch_here(), project_here()
     keep = SharedFolder(Outputs(durable(config, "wandb"))) if config.shared else None
+    settings = {**asdict(config), "flow_run": identity.group, "project_branch": branch, **facts}
+    tags = [*tags_of(config.name, branch, project), *tags]
     return start_tracking(
-        config.tracking, identity, job, asdict(config), Path(config.cache), [config.name, *tags], keep=keep
+        config.tracking, identity, job, settings, Path(config.cache), tags, title=title, axis=axis, keep=keep
     )
+
+
+def dataset_values(manifest: Manifest, new: int) -> dict[str, float]:
+    """Return the counts of a dataset version, `new` of whose products were built just now, under their keys in W&B."""
+    names = ("read", "kept", "rejected", "photos_refused", "without_photo", "feedback")
+    counts = {f"dataset/{name}": manifest.counts[name] for name in names}
+    return {**counts, "dataset/new": new, "dataset/categories": len(manifest.categories)}
 
 
 class SharedFolder(NamedTuple):

@@ -6,14 +6,13 @@ leaves the champion as it is.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rayon.bundle import read_bundle
 from rayon.bundle_document import BundleError, describe_bundle
 from rayon.cards import gate_card
-from rayon.champions import Event, RegistryError, champion, promote, rollback
+from rayon.champions import Event, RegistryError, champion, history, promote, rollback
 from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.evaluation import macro_f1
@@ -23,11 +22,11 @@ from rayon.gold import predict_gold_baseline
 from rayon.inference import Predictor, PredictorError
 from rayon.models.encoders import EncoderError
 from rayon.models.shared import feature_store
-from rayon.preparing import RayonError, open_latest, track
+from rayon.preparing import RayonError, follow, open_latest, track
 from rayon.registry import Model, find_model
 from rayon.rescoring import gold_labels, reproduced, rescore
-from rayon.tracking import Identity
-from rayon.tracking import start as start_tracking
+from rayon.tracking import Identity, TrackedRun
+from rayon.tracking.keys import CHAMPION, gate_key
 
 FORCED = "forced"
 
@@ -100,10 +99,12 @@ def conclude_training(
         "reason": event.reason if event else verdict.reason,
     }
     current.card["gate"].extend(gate_card(verdict, event is not None, before, facts))
-    with track(config, current, "gate", [verdict.verdict]) as tracked:
-        tracked.summary({f"gate/{record.name}": record.actual for record in verdict.records})
-        tracked.summary({"gate/verdict": verdict.verdict, "gate/promoted": event is not None})
+    tags = [verdict.verdict, *([CHAMPION] if event is not None else [])]
+    with track(config, current, "gate", tags, dataset=dataset.fingerprint[:12]) as tracked:
+        tracked.summary({gate_key(record.name): record.actual for record in verdict.records})
+        tracked.summary({"gate/verdict": verdict.verdict, "gate/promoted": int(event is not None)})
         if event is not None:
+            _tell(tracked, event, config, verdict)
             about = {"run": run, "dataset": dataset.fingerprint, "before": before}
             tracked.artifact(f"{config.name}-bundle", "model", bundle, "bundle.safetensors", about, ["champion"])
     return {**verdict.as_dict(), "before": before}, event is not None
@@ -122,7 +123,7 @@ def promote_by_hand(run: str, config: Config, force: bool, reason: str, who: str
     except (BundleError, EncoderError, PredictorError) as error:
         raise RayonError(f"the model {model.version} cannot be run here: {error}") from None
     event = decide(verdict, "force" if force else "auto", config.name, model.version, reason, who)
-    return ByHand(verdict, before, event, announce(event, model.bundle, config) if event else "")
+    return ByHand(verdict, before, event, announce(event, model.bundle, config, verdict) if event else "")
 
 
 def roll_back(config: Config, reason: str, who: str = "") -> tuple[Event, str]:
@@ -135,19 +136,29 @@ def roll_back(config: Config, reason: str, who: str = "") -> tuple[Event, str]:
     return event, announce(event, find_model(event.to, config.name).bundle, config)
 
 
-def announce(event: Event, bundle: bytes, config: Config) -> str:
+def announce(event: Event, bundle: bytes, config: Config, verdict: Verdict | None = None) -> str:
     """Tell W&B of a promotion or rollback made by hand: the bundle served from now on bears the alias `champion`.
 
     Returns where W&B keeps it.
     """
     identity = Identity("Registry", config.name, event.kind, f"{event.number}-{event.id}", 0)
-    with start_tracking(
-        config.tracking, identity, event.kind, asdict(config), Path(config.cache), [config.name]
-    ) as tracked:
-        tracked.summary({"champion": event.to, "before": event.before, "gate/verdict": event.verdict})
+    with follow(config, identity, event.kind, [CHAMPION]) as tracked:
+        _tell(tracked, event, config, verdict)
         about = {**describe_bundle(bundle)["about"], "before": event.before, "reason": event.reason}
         tracked.artifact(f"{config.name}-bundle", "model", bundle, "bundle.safetensors", about, ["champion"])
         return tracked.where()
+
+
+def _tell(tracked: TrackedRun, event: Event, config: Config, verdict: Verdict | None) -> None:
+    """Log an event of the history, and the history with it."""
+    tracked.summary(
+        {f"champion/{name}": value for name, value in event._asdict().items() if name not in ("id", "time")}
+    )
+    if verdict is not None:
+        measured = {record.name: record.actual for record in verdict.records}
+        tracked.summary({"champion/macro_f1": measured["floor"]})
+    columns = [name for name in Event._fields if name != "id"]
+    tracked.table("champions", columns, [[getattr(one, name) for name in columns] for one in history(config.name)])
 
 
 def decide(verdict: Verdict, policy: Policy, name: str, run: str, reason: str, who: str = "") -> Event | None:

@@ -8,6 +8,7 @@ import pytest
 from metaflow import Run
 from metaflow.cards import get_cards
 from support_flows import ROOT, Shop, Story, artifacts, shown, task_artifacts
+from wandb_files import check_fed
 
 from rayon.champions import history
 
@@ -72,6 +73,22 @@ def test_wandb_runs_are_kept_offline_under_the_run_of_the_flow(story):
     folders = [path.name for path in (story.shop.folder / "cache" / "wandb").glob("offline-run-*")]
     assert any(f"TrainFlow-{story.alone.run_id}-evaluate" in name for name in folders)
     assert any(f"TrainFlow-{story.alone.run_id}-train" in name for name in folders)
+
+
+def test_the_dashboard_is_fed_by_what_was_logged(story):
+    runs = {(run.group, run.job): run for run in check_fed(__file__, story.shop.settings)}
+    alone = f"TrainFlow/{story.alone.run_id}"
+    trained, evaluated = runs[alone, "train"], runs[alone, "evaluate"]
+    assert trained.config["candidate"] == evaluated.config["candidate"] == "fusion"
+    assert trained.name == f"train fusion {alone}"
+    report = artifacts("TrainFlow", story.alone).report
+    assert evaluated.summary["test/macro_f1/low"] == report["metrics"]["macro_f1"]["low"]
+    assert [point["epoch"] for point in trained.history if "train_loss" in point] == [0, 1]
+    made = runs[f"PreprocessFlow/{story.grown.run_id}", "preprocess"].summary
+    data = artifacts("PreprocessFlow", story.grown)
+    for name in ("read", "kept", "rejected", "photos_refused"):
+        assert made[f"dataset/{name}"] == data.profile[name]
+    assert made["dataset/new"] == data.new_rows > 0
 
 
 def test_training_takes_the_latest_dataset_version(story):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 from metaflow import Run, namespace
 from support_flows import ROOT, Shop, artifacts
+from wandb_files import check_fed
 
 from rayon.bundle import read_bundle
 from rayon.champions import champion, promote, runs_tagged
@@ -128,6 +129,14 @@ def test_what_people_said_was_learnt_from(looped):
     assert newest.data.dataset_run == version.run and version.manifest.counts["feedback"] == len(labelled_rows(looped))
     trainings = [run for run in runs_tagged("TrainFlow", model_tag(name)) if run.successful]
     assert len(trainings) == 2  # one at first, one that was asked for, however often the loop was started
+
+
+def test_the_dashboard_is_fed_by_what_was_logged(looped):
+    runs = [run for run in check_fed(__file__, looped.shop.settings) if run.job == "feedback"]
+    state, read = feedback_state(looped.config.name), sum(run.summary["feedback/read"] for run in runs)
+    (newest,) = (run for run in runs if run.group == state.run)
+    assert newest.summary["feedback/waiting"] == len(state.waiting) and read >= len(looped.numbers)
+    assert sum(run.summary["feedback/retraining"] for run in runs) >= 1
 
 
 def test_old_products_were_not_encoded_again(looped):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from metaflow import Run, namespace
 from support_flows import ROOT, Finished, Shop, artifacts
+from wandb_files import check_fed
 
 from rayon.reference import read_reference
 from rayon.scoring import PREDICTIONS_SCHEMA
@@ -136,6 +137,14 @@ def test_earlier_runs_are_read_back_as_history(watched):
     assert past[0]["ratios"]["unknown_words"] < 5
     names = [path.name for path in (watched.shop.folder / "cache" / "wandb").glob("offline-run-*")]
     assert any(f"MonitorFlow-{watched.drifted.run_id}-judge" in name for name in names)
+
+
+def test_the_dashboard_is_fed_by_what_was_logged(watched):
+    runs = {run.group: run for run in check_fed(__file__, watched.shop.settings) if run.job == "monitor"}
+    newest = runs[f"MonitorFlow/{watched.drifted.run_id}"]
+    verdicts = [(point["monitor/time"], point["monitor/verdict"]) for point in newest.history]
+    assert len(verdicts) == 2 and verdicts == sorted(verdicts) and verdicts[-1][1] == 2
+    assert newest.summary["monitor/said"] == "retrain" and newest.summary["monitor/drift/unknown_words"] > 3
 
 
 def test_another_models_predictions_are_no_data(watched):

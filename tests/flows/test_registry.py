@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from metaflow import Run, namespace
 from support_flows import Finished, Shop, artifacts
+from wandb_files import check_fed
 
 from rayon.champions import RegistryError, champion, history, promote
 from rayon.registry import find_model
@@ -158,13 +159,21 @@ def test_a_held_model_is_promoted_by_force_alone_and_rolled_back(reign):
 
 
 def test_wandb_is_told_who_is_champion(reign):
-    runs = {file.parent.name: file.read_bytes() for file in (reign.shop.folder / "cache" / "wandb").glob("*/*.wandb")}
-    gates = [data for name, data in runs.items() if f"{reign.more.run_id}-gate" in name]
-    by_hand = [data for name, data in runs.items() if "Registry-reign-" in name]
-    assert len(gates) == 1 and len(by_hand) == 3
-    assert all(b"reign-bundle" in data and b"champion" in data for data in (*gates, *by_hand))
-    held = next(data for name, data in runs.items() if f"{reign.corrupted.run_id}-gate" in name)
-    assert b"reign-bundle" not in held and b"over the champion" not in held
+    runs = check_fed(__file__, reign.shop.settings)
+    crowning = [run for run in runs if "champion" in run.tags]
+    told = {run.summary["champion/number"]: run for run in crowning}
+    assert [(run.job, run.summary["champion/to"]) for _, run in sorted(told.items())] == [
+        ("gate", run_of(reign.good)),
+        ("gate", run_of(reign.more)),
+        ("promote", run_of(reign.corrupted)),
+        ("rollback", run_of(reign.more)),
+        ("rollback", run_of(reign.good)),
+    ]
+    assert all("reign-bundle" in run.artifacts and "champions" in run.tables for run in crowning)
+    assert told[3].summary["champion/verdict"] == "forced" and told[3].summary["champion/reason"] == "let us see"
+    (held,) = (run for run in runs if run.group == run_of(reign.corrupted) and run.job == "gate")
+    assert held.summary["gate/promoted"] == 0 and "reign-bundle" not in held.artifacts
+    assert "gate/gain_s_interval" in held.summary
 
 
 def test_another_branch_has_champions_of_its_own(reign, monkeypatch):

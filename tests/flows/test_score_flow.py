@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from metaflow import Run, namespace
 from support_flows import Finished, Shop, artifacts, run_and_kill
+from wandb_files import check_fed
 
 from rayon.registry import RegistryError, find_model, read_predictions
 
@@ -95,6 +96,13 @@ def test_a_resumed_run_does_only_what_was_missing(scored):
 def found_done(done: Finished) -> int:
     """How many shards the last attempt found done, of those that it was given."""
     return int(re.findall(r"shards scored, (\d+) found done", done.output)[-1])
+
+
+def test_the_dashboard_is_fed_by_what_was_logged(scored):
+    runs = {run.group: run for run in check_fed(__file__, scored.shop.settings) if run.job == "score"}
+    logged = runs[f"ScoreFlow/{scored.peaceful.run_id}"].summary
+    summary = artifacts("ScoreFlow", scored.peaceful).summary
+    assert (logged["score/products"], logged["score/rejected"]) == (summary["products"], summary["rejected"])
 
 
 def test_the_card_shows_the_mix_and_the_unsure(scored):

@@ -116,8 +116,11 @@ def test_a_point_of_the_history_is_plain_and_tracked(file):
     compared, _, point = story(file, unknown=0.4, labels=0.6)
     assert json.loads(json.dumps(point)) == point
     values = tracked_values(point)
-    assert values["monitor/unknown_words"] > 2 and values["monitor/verdict"] == 2.0
+    assert values["monitor/drift/unknown_words"] > 2 and values["monitor/verdict"] == 2.0
     assert values["monitor/measured_accuracy"] == pytest.approx(compared.judged.measured["accuracy"].value)
+    # two things of one name: how far the estimate fell, over its limit, and the estimate
+    assert values["monitor/drift/estimated_macro_f1"] == pytest.approx(point["ratios"]["estimated_macro_f1"])
+    assert values["monitor/estimated_macro_f1"] == pytest.approx(compared.judged.estimated["macro_f1"].value)
     assert all(math.isfinite(value) for value in values.values())
 
 
