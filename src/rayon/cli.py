@@ -15,6 +15,7 @@ import typer
 
 from rayon.cli_dashboard import dashboard
 from rayon.cli_deploy import deploy
+from rayon.cli_init import init
 from rayon.cli_keep import gc
 from rayon.cli_plan import plan
 from rayon.cli_shared import DEMO, Experiment, print_table, read_settings, sentences, told_by, write_json
@@ -30,6 +31,7 @@ app = typer.Typer(
 Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'latest' or a bundle's file")]
 
 
+app.command(help=told_by(init))(init)
 app.command(help=told_by(dashboard))(dashboard)
 app.command()(deploy)
 app.command(help=told_by(gc))(gc)
