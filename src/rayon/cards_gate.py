@@ -5,11 +5,11 @@ Knows a verdict and lists Metaflow card components, the conclusion first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from metaflow.cards import MetaflowCardComponent
 
-from rayon.cards_layout import section, style, table, verdict
+from rayon.cards_layout import checks, section, style, table, verdict
 from rayon.gate import HOLD, Verdict
 
 
@@ -31,16 +31,12 @@ def gate_card(judged: Verdict, promoted: bool, champion: str, facts: Mapping[str
     else:
         sentence, tone = "The gate would promote it; promotion was not asked for.", "plain"
     lines = [record.sentence for record in judged.records if not record.passed]
-    rows: Sequence[Sequence[object]] = [
-        [line.name, "holds" if line.passed else "FAILS", f"{line.actual:.4g}", f"{line.threshold:.4g}", line.sentence]
-        for line in judged.records
-    ]
     return [
         style(),
         verdict(sentence, lines or ["Every line of the gate holds."], tone),  # type: ignore[arg-type]
         *section(
             "The gate", "Candidate and champion were run on the same gold set, today.",
-            table(["line", "", "measured", "limit", "in words"], rows),
+            checks([(line.name, line.passed, line.sentence) for line in judged.records]),
         ),
         *section("Details", "", table(["fact", "value"], list(facts.items()))),
     ]  # fmt: skip

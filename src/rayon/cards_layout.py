@@ -30,6 +30,7 @@ _STYLE = """
 .mf-card .tableContainer{margin:.5rem 0 1rem}
 .mf-card :is(td,th){text-align:left;padding:.4rem .7rem;overflow-wrap:break-word}
 .mf-card td img{max-width:6rem}
+.mf-card td:nth-child(n+5):last-child{min-width:14rem}
 .ry-head{margin:1.8rem 0 .3rem;border-top:1px solid #e5e7eb;padding-top:1.2rem}
 .mf-card .ry-head h2{font-size:1.15rem;margin:0}
 .ry-head p{color:#6b7280;margin:.2rem 0 0;max-width:46rem}
@@ -52,6 +53,9 @@ object-fit:contain;background:#f3f4f6;color:#9ca3af;font-style:normal}
 .ry-photo b{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden;font-weight:500}
 .ry-photo s{text-decoration:none;color:#b91c1c}.ry-photo u{text-decoration:none;color:#047857}
 .ry-photo small{color:#6b7280}
+.ry-check{border-left:4px solid #059669;padding:.15rem .8rem;margin:.6rem 0}
+.ry-check.fails{border-color:#dc2626}
+.ry-check p{margin:.1rem 0 0;color:#374151}.ry-check span{color:#047857}.ry-check.fails span{color:#b91c1c}
 .ry-link a{font-weight:500}.ry-link small{color:#6b7280}
 """
 
@@ -131,6 +135,16 @@ def photo_grid(photos: Sequence[Photo], side: int = 120) -> Markdown:
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
     """Return a table of texts."""
     return Table([[str(cell) for cell in row] for row in rows], headers=list(headers))
+
+
+def checks(lines: Sequence[tuple[str, bool, str]]) -> Markdown:
+    """Return what was asked for, line by line: (name, whether it holds, what was found, in words)."""
+    parts = [
+        f'<div class="ry-check{"" if holds else " fails"}"><b>{escape(name)}</b> '
+        f"<span>{'holds' if holds else 'FAILS'}</span><p>{escape(words)}</p></div>"
+        for name, holds, words in lines
+    ]
+    return _block(*parts)
 
 
 def chart(spec: dict[str, Any]) -> VegaChart:
