@@ -72,6 +72,10 @@ models: $(STAMP)  ## list the models of EXPERIMENT and which is champion
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --no-loadscope-reorder
 
+.PHONY: walkthrough
+walkthrough: $(STAMP)  ## follow README.md, command by command, in a copy of the tree (minutes)
+	$(BIN)/python -m pytest tests/walkthrough/test_readme.py
+
 .PHONY: lint
 lint: $(STAMP)  ## format and lint checks, types, import direction
 	$(BIN)/ruff format --check .
@@ -85,7 +89,7 @@ format: $(STAMP)  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 .PHONY: check
-check: lint test  ## all that CI checks
+check: lint test walkthrough  ## all that CI checks
 
 .PHONY: bench
 bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an hour)
