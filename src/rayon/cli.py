@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rayon.cli_classify import classify
 from rayon.cli_dashboard import dashboard
 from rayon.cli_deploy import deploy
 from rayon.cli_keep import gc
@@ -30,6 +31,7 @@ app = typer.Typer(
 Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'latest' or a bundle's file")]
 
 
+app.command()(classify)
 app.command(help=told_by(dashboard))(dashboard)
 app.command()(deploy)
 app.command(help=told_by(gc))(gc)
