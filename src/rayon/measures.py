@@ -41,7 +41,12 @@ class _Number(NamedTuple):
 
 
 def write_share(value: float) -> str:
-    """Return a share in [0, 1] as a sentence has it: '12%', '1.2%'."""
+    """Return a share in [0, 1] as a sentence has it: '12%', '1.2%'.
+
+    Example:
+        >>> write_share(0.123), write_share(0.0123)
+        ('12%', '1.2%')
+    """
     return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
 
 

@@ -153,6 +153,12 @@ def settle(alone: str, strong: bool, past: Sequence[str], settling: Settling) ->
 
     `retrain` needs `alarms` windows of the last `windows`, or one that is beyond doubt; it stays as long as they are
     among the last ones. So one odd window neither starts nor ends it.
+
+    Example:
+        >>> settle("retrain", False, ["ok", "ok"], Settling(windows=3, alarms=2))
+        'watch'
+        >>> settle("retrain", False, ["ok", "retrain"], Settling(windows=3, alarms=2))
+        'retrain'
     """
     alarms = [alone, *past][: settling.windows].count(RETRAIN)
     if strong or alarms >= settling.alarms:
