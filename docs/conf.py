@@ -28,7 +28,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!rayon\.).*")]
 
 
 def setup(app):
-    """Leave out what says nothing: fields of records, which their docstring tells, and what scipy dresses up as ours."""
+    """Leave out fields of records, which their docstring tells, and what scipy makes look like ours."""
 
     def skip(app, kind, name, thing, skipped, options):
         return True if type(thing).__name__ == "_tuplegetter" or thing is ks_2samp else None

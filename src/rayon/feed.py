@@ -59,11 +59,11 @@ def repeats_of(window: Window) -> Repeats:
 
     Example:
         >>> import pyarrow as pa
-    >>> from rayon.window import open_window
-        >>> said = [{"category": "lamps", "probability": 0.9}]
-        >>> product = {"category": "lamps", "confidence": 0.9, "decision": "accept", "model_version": "7", "top_k": said}
-        >>> rows = [{**product, "product_id": name, "text_key": key, "image_key": b""} for name, key in
-        ...         [("1", b"pool"), ("2", b"pool"), ("3", b"lamp")]]
+        >>> from rayon.window import open_window
+        >>> said = {"category": "lamps", "confidence": 0.9, "decision": "accept", "model_version": "TrainFlow/7"}
+        >>> said["top_k"] = [{"category": "lamps", "probability": 0.9}]
+        >>> keys = {"1": b"pool", "2": b"pool", "3": b"lamp"}
+        >>> rows = [{"product_id": name, "text_key": key, "image_key": b"", **said} for name, key in keys.items()]
         >>> repeats_of(open_window(pa.Table.from_pylist(rows), ["lamps"]))
         Repeats(products=3, repeated=1, most=2, first='1')
     """
