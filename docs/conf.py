@@ -18,13 +18,19 @@ myst_heading_anchors = 3
 
 default_role = "py:obj"  # `rayon.gate` in a docstring is a link where there is such a thing, and code elsewhere
 add_module_names = False
-autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
+autodoc_default_options = {
+    "members": True,
+    "ignore-module-all": True,  # what a module passes on is documented where it comes from
+    "member-order": "bysource",
+    "show-inheritance": True,
+}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 
 nitpicky = True  # a name below rayon that is not there is a mistake; other libraries are not linked
-nitpick_ignore_regex = [(r"py:.*", r"(?!rayon\.).*")]
+nitpick_ignore_regex = [(r"py:.*", r"(?!rayon\.).*"), (r"py:.*", r".*\.(T|Item|Result)")]  # the latter: type variables
+suppress_warnings = ["ref.python"]  # an annotation's bare name that two modules have
 
 
 def setup(app):

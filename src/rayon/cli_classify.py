@@ -37,9 +37,10 @@ def classify(
     if image is None and not designation.strip() and not description.strip():
         raise typer.BadParameter("a product needs a title, a --description or a photo (--image)")
     with sentences():
+        from rayon.preparing import RayonError
         from rayon.registry import find_model
         from rayon.schema import Product, Refusal
-        from rayon.score_run import RayonError, open_predictor
+        from rayon.score_run import open_predictor
 
         config = read_settings(experiment)
         predictor = open_predictor(find_model(model, config.name), config)
