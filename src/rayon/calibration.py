@@ -35,7 +35,12 @@ class RiskCoverage(NamedTuple):
 
 
 def log_softmax(logits: Floats) -> NDArray[np.float64]:
-    """Return the log-probabilities of (..., C) logits, along the last axis."""
+    """Return the log-probabilities of (..., C) logits, along the last axis.
+
+    Example:
+        >>> np.exp(log_softmax(np.array([0.0, 0.0, np.log(2)]))).round(3)
+        array([0.25, 0.25, 0.5 ])
+    """
     shifted = logits - logits.max(axis=-1, keepdims=True)
     result: NDArray[np.float64] = (shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))).astype(np.float64)
     return result
@@ -60,7 +65,15 @@ class Tempering(NamedTuple):
 
 
 def temper(scores: Floats, tempering: Tempering) -> NDArray[np.float64]:
-    """Return the log-probabilities (N, C) that tempered (N, C) scores stand for."""
+    """Return the log-probabilities (N, C) that tempered (N, C) scores stand for.
+
+    Example:
+        >>> scores = np.array([[4.0, 0.0]])
+        >>> np.exp(temper(scores, Tempering(scale=0.5))).round(3)
+        array([[0.881, 0.119]])
+        >>> np.exp(temper(scores, Tempering(share=0.1, softness=0.0))).round(3)
+        array([[0.934, 0.066]])
+    """
     sharp = log_softmax(tempering.scale * scores)
     if tempering.share == 0.0:
         return sharp
@@ -98,7 +111,13 @@ def fit_tempering(scores: Floats, labels: Ints) -> Tempering:
 
 
 def reliability(confidence: Floats, correct: Bools, bins: int = 15) -> list[ReliabilityBin]:
-    """Return the non-empty bins of the reliability diagram, equally wide over [0, 1]."""
+    """Return the non-empty bins of the reliability diagram, equally wide over [0, 1].
+
+    Example:
+        >>> confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])
+        >>> reliability(confidence, correct, bins=2)
+        [ReliabilityBin(low=0.5, high=1.0, products=4, confidence=0.75, accuracy=0.75)]
+    """
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, bins - 1)
     return [
@@ -115,7 +134,13 @@ def reliability(confidence: Floats, correct: Bools, bins: int = 15) -> list[Reli
 
 
 def expected_calibration_error(confidence: Floats, correct: Bools, bins: int = 15) -> float:
-    """Return the ECE in [0, 1]: the gap between confidence and accuracy, averaged over equally wide bins by size."""
+    """Return the ECE in [0, 1]: the gap between confidence and accuracy, averaged over equally wide bins by size.
+
+    Example:
+        >>> confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])
+        >>> round(expected_calibration_error(confidence, correct), 3)
+        0.1
+    """
     total = sum(b.products * abs(b.confidence - b.accuracy) for b in reliability(confidence, correct, bins))
     return float(total / max(len(confidence), 1))
 
@@ -129,7 +154,13 @@ def risk_coverage(confidence: Floats, correct: Bools) -> RiskCoverage:
 
 
 def coverage_at(confidence: Floats, correct: Bools, precision: float) -> float:
-    """Return the largest share of products that can be filed at `precision` or better, 0.0 where none can."""
+    """Return the largest share of products that can be filed at `precision` or better, 0.0 where none can.
+
+    Example:
+        >>> confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])
+        >>> coverage_at(confidence, correct, 0.95), coverage_at(confidence, correct, 0.75)
+        (0.5, 1.0)
+    """
     curve = risk_coverage(confidence, correct)
     good = curve.coverage[curve.precision >= precision]
     return float(good.max()) if good.size else 0.0
@@ -139,6 +170,11 @@ def threshold_for(confidence: Floats, correct: Bools, precision: float) -> float
     """Return the lowest confidence from which filing is right at least `precision` of the time, 1.01 where none is.
 
     1.01 is above any probability: everything then goes to review.
+
+    Example:
+        >>> confidence, correct = np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, True, True, False])
+        >>> threshold_for(confidence, correct, 0.95), threshold_for(confidence, ~correct, 0.95)
+        (0.9, 1.01)
     """
     if len(confidence) == 0:
         return 1.01

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rayon.cli_classify import classify
 from rayon.cli_dashboard import dashboard
 from rayon.cli_deploy import deploy
 from rayon.cli_init import init
@@ -32,6 +33,7 @@ Model = Annotated[str, typer.Option(help="a run of TrainFlow, 'champion', 'lates
 
 
 app.command(help=told_by(init))(init)
+app.command()(classify)
 app.command(help=told_by(dashboard))(dashboard)
 app.command()(deploy)
 app.command(help=told_by(gc))(gc)

@@ -15,7 +15,12 @@ can be scored without. Either may be missing."""
 
 
 def say_columns(columns: Columns) -> str:
-    """Return how an input's columns differ from those that the model was trained from; '' for not at all."""
+    """Return how an input's columns differ from those that the model was trained from; '' for not at all.
+
+    Example:
+        >>> say_columns({"gone": ["description"], "new": ["colour"]})
+        "the input's columns have changed: it lacks 'description' and has 'colour', unknown to the model's training"
+    """
     gone, new = (columns.get(which, ()) for which in ("gone", "new"))
     parts = [f"lacks {_names(gone)}"] if gone else []
     parts += [f"has {_names(new)}, unknown to the model's training"] if new else []

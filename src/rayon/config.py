@@ -414,6 +414,14 @@ def parse_config(settings: Mapping[str, Any]) -> Config:
 
     Raises:
         ConfigError: every unknown key (with the nearest known one), wrong type and value out of bounds, one a line.
+
+    Example:
+        >>> parse_config({"name": "shop", "catalog": {"products": "products.csv"}}).split.test
+        0.2
+        >>> parse_config({"name": "shop", "catalog": {"products": "products.csv"}, "spilt": {}})
+        Traceback (most recent call last):
+        rayon.config.ConfigError: the configuration has mistakes:
+          - unknown key 'spilt': did you mean 'split'?
     """
     return parse_settings(_ADAPTER, Config, settings)
 
@@ -473,7 +481,15 @@ def resolve_paths(config: Config, root: Path) -> Config:
 
 
 def durable(config: Config, *names: str) -> str:
-    """Return where a run leaves what others read later: a folder of `shared`, or of the cache where that is ''."""
+    """Return where a run leaves what others read later: a folder of `shared`, or of the cache where that is ''.
+
+    Example:
+        >>> config = parse_config({"name": "shop", "catalog": {"products": "products.csv"}})
+        >>> durable(config, "scores", "12")
+        '.rayon/scores/12'
+        >>> durable(changed(config, {"shared": "s3://bucket/rayon"}), "scores", "12")
+        's3://bucket/rayon/scores/12'
+    """
     return "/".join([(config.shared or config.cache).rstrip("/"), *names])
 
 
@@ -488,6 +504,11 @@ def changed(config: Config, changes: Mapping[str, Any]) -> Config:
 
     Raises:
         ConfigError: as `parse_config`, for a misspelt key too.
+
+    Example:
+        >>> config = parse_config({"name": "shop", "catalog": {"products": "products.csv"}})
+        >>> changed(config, {"trainer": {"hidden": 64}}).trainer.hidden
+        64
     """
     return parse_config(_merged(to_dict(config), changes))
 

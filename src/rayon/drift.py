@@ -43,6 +43,12 @@ def mmd_test(
     false alarms is what it says (Gretton et al., JMLR 13, 2012). The effect is the root of the unbiased estimate, 0
     where that is negative: about .05 is hardly visible, above .3 the samples have little in common. At most `limit`
     rows of each side are drawn, which bounds time and memory whatever N and M are.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> found = mmd_test(rng.normal(size=(80, 3)), rng.normal(1.0, size=(60, 3)), permutations=199)
+        >>> found.p, found.effect > 0.4
+        (0.005, True)
     """
     rng = np.random.default_rng(seed)
     first, second = (_drawn(sample, limit, rng) for sample in (reference, current))
@@ -71,6 +77,11 @@ def ks_test(reference: Floats, current: Floats) -> Difference:
     """Compare two samples of numbers, (N,) and (M,): Kolmogorov and Smirnov's test.
 
     The effect is the largest gap between the two distribution functions, in [0, 1].
+
+    Example:
+        >>> found = ks_test(np.arange(100), np.arange(100) + 30)
+        >>> found.p < 0.001, round(found.effect, 2)
+        (True, 0.3)
     """
     if min(len(reference), len(current)) < 2:
         return Difference(1.0, 0.0, len(reference), len(current))
@@ -84,6 +95,11 @@ def mix_test(reference: Ints, current: Ints) -> Difference:
     Both samples are taken as drawn; a test that takes the reference as exact alarms far too often. Cells of which
     fewer than five are expected are put together. The effect is Cohen's w, the root of the chi-square distance of the
     two mixes, less what chance adds to it: .1 is small, .3 medium, .5 large (Cohen 1988).
+
+    Example:
+        >>> found = mix_test(np.array([50, 50]), np.array([90, 10]))
+        >>> found.p < 0.001, round(found.effect, 2)
+        (True, 0.86)
     """
     n, m = int(reference.sum()), int(current.sum())
     table = np.stack([reference, current]).astype(np.float64)
@@ -104,6 +120,11 @@ def share_test(reference_hits: int, reference: int, current_hits: int, current: 
     """Compare two shares, so many of so many. The effect is their absolute difference.
 
     Fisher's exact test for up to 2,000 rows, above that chi-square with Yates's correction, which is the same there.
+
+    Example:
+        >>> found = share_test(10, 200, 40, 200)
+        >>> found.p < 0.001, round(found.effect, 2)
+        (True, 0.15)
     """
     if min(reference, current) == 0:
         return Difference(1.0, 0.0, reference, current)
@@ -120,6 +141,12 @@ def psi(reference: Ints, current: Ints, minimum: int = 500) -> float | None:
 
     Above .1 is called a shift, above .25 a large one, and no p-value goes with it. With few rows it is mostly chance:
     None where either side has fewer than `minimum`.
+
+    Example:
+        >>> round(psi(np.array([500, 500]), np.array([900, 100])), 2)
+        0.88
+        >>> psi(np.array([50, 50]), np.array([90, 10])) is None
+        True
     """
     if min(reference.sum(), current.sum()) < minimum:
         return None
@@ -131,6 +158,10 @@ def psi(reference: Ints, current: Ints, minimum: int = 500) -> float | None:
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
     """Return p-values corrected for how many there are: the chance of any false alarm among all of them is then at
     most the level they are held against, however they depend on one another (Holm 1979).
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
     """
     values = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(values, kind="stable")

@@ -29,7 +29,13 @@ class Interval(NamedTuple):
 
 
 def confusion(labels: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
-    """Return the (C, C) counts, true class by row and predicted class by column."""
+    """Return the (C, C) counts, true class by row and predicted class by column.
+
+    Example:
+        >>> confusion(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)
+        array([[1, 1],
+               [0, 2]])
+    """
     cells = np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.int64)
 
@@ -47,14 +53,24 @@ def scores(matrix: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def category_f1(matrix: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the F1 of each class of a (C, C) confusion matrix, 0 where it neither occurs nor is predicted."""
+    """Return the F1 of each class of a (C, C) confusion matrix, 0 where it neither occurs nor is predicted.
+
+    Example:
+        >>> category_f1(np.array([[1, 1], [0, 2]])).round(3)
+        array([0.667, 0.8  ])
+    """
     counts = matrix.astype(np.float64)
     f1: NDArray[np.float64] = 2 * np.diagonal(counts) / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
     return f1
 
 
 def macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
-    """Return the macro-F1, in [0, 1]."""
+    """Return the macro-F1, in [0, 1].
+
+    Example:
+        >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2), 3)
+        0.733
+    """
     return float(scores(confusion(labels, predicted, classes))[0])
 
 
@@ -74,6 +90,11 @@ def metrics(labels: Ints, predicted: Ints, classes: int, resamples: int = 1000, 
 def share_interval(hits: int, total: int) -> Interval:
     """Return the share of `hits` in `total` with its 95% interval, that of Jeffreys's prior: honest for few products
     and for none or all of them hit. For a total of 0 the share is NaN and the interval [0, 1].
+
+    Example:
+        >>> share, low, high = share_interval(5, 5)
+        >>> share, round(low, 2), high
+        (1.0, 0.62, 1.0)
     """
     if total == 0:
         return Interval(float("nan"), 0.0, 1.0)
@@ -88,6 +109,12 @@ def paired_gain(
 
     Products are drawn, so that each draw judges both on the same ones. `theirs` may hold `classes` for an answer that
     is none of them, which is wrong.
+
+    Example:
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> gain = paired_gain(labels, labels, np.array([0, 1, 1, 1]), 2)
+        >>> round(gain.value, 3), round(gain.low, 3), round(gain.high, 3)
+        (0.267, 0.0, 0.8)
     """
     triples, counts = np.unique(np.stack([labels, ours, theirs], axis=1), axis=0, return_counts=True)
     total = counts.sum()
@@ -141,6 +168,10 @@ def constant_predictor(labels: Ints, predicted: Ints) -> bool:
     True where one class takes over 95% of the predictions although it holds under 90% of the labels, or where fewer
     than half of the classes that occur are ever predicted rightly and macro-F1 is not twice that of always saying the
     commonest class.
+
+    Example:
+        >>> constant_predictor(np.array([0, 1, 2, 3]), np.array([0, 0, 0, 0]))
+        True
     """
     if len(labels) == 0:
         return True
@@ -162,6 +193,11 @@ def suspects(labels: Ints, probabilities: Floats, count: int) -> pd.DataFrame:
     Confident learning's rule (Northcutt et al., arXiv 1911.00068): another class is more probable than is usual for
     that class's own products. `margin` = p(suggested) - p(label), in (0, 1], largest first. For review: a suspect is
     often a hard product and not a wrong label.
+
+    Example:
+        >>> suspects(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8]]), 5)
+           row  label  suggested  margin
+        0    1      0          1     0.8
     """
     classes = probabilities.shape[1]
     own = probabilities[np.arange(len(labels)), labels]

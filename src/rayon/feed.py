@@ -55,7 +55,18 @@ def look_at_feed(reference: Window, current: Window, columns: Columns | None = N
 
 
 def repeats_of(window: Window) -> Repeats:
-    """Count how the products of a window repeat one another; those without an id are left out."""
+    """Count how the products of a window repeat one another; those without an id are left out.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from rayon.window import open_window
+        >>> said = {"category": "lamps", "confidence": 0.9, "decision": "accept", "model_version": "TrainFlow/7"}
+        >>> said["top_k"] = [{"category": "lamps", "probability": 0.9}]
+        >>> keys = {"1": b"pool", "2": b"pool", "3": b"lamp"}
+        >>> rows = [{"product_id": name, "text_key": key, "image_key": b"", **said} for name, key in keys.items()]
+        >>> repeats_of(open_window(pa.Table.from_pylist(rows), ["lamps"]))
+        Repeats(products=3, repeated=1, most=2, first='1')
+    """
     told = window.frame[["content", "product_id"]]
     told = told[(told["content"] >= 0) & (told["product_id"].fillna("") != "")].drop_duplicates()
     if told.empty:

@@ -68,6 +68,15 @@ def judge(
         rival: what the champion said, or, where there is none, the macro-F1 of the tf-idf baseline.
         reproduced: the largest difference between the candidate's probabilities and those that its bundle gives in a
             fresh process.
+
+    Example:
+        >>> labels = np.arange(40) % 2
+        >>> sure = np.log(np.where(labels[:, None] == [0, 1], 0.99, 0.01))
+        >>> judge(labels, ["lamps", "robots"], Said(sure, None, None), 0.9, Gate(), reproduced=0.0).verdict
+        'promote'
+        >>> worse = np.log(np.where(labels[:, None] == [0, 0], 0.7, 0.3))
+        >>> judge(labels, ["lamps", "robots"], Said(worse, None, None), 0.9, Gate(ece=0.5), reproduced=0.0).verdict
+        'hold'
     """
     classes = len(categories)
     predicted = candidate.whole.argmax(axis=1)

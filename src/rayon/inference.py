@@ -23,6 +23,7 @@ from rayon.data.batches import BranchInputs
 from rayon.data.images import PhotoError, decode_square, shrink_photo
 from rayon.data.shards import input_key
 from rayon.data.text import clean_label, clean_text, product_text
+from rayon.models.computed import compute_features, is_computed
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.encoding import encode_images, encode_texts
 from rayon.models.features import Store, features_for
@@ -220,14 +221,17 @@ class Predictor:
             size, keys = settings.max_tokens, [input_key(text.encode()) for text in texts]
 
             def encode(rows: NDArray[np.intp]) -> Features:
-                return encode_texts(
-                    _text_encoder(branch.source, size), [texts[row] for row in rows], settings.batch_size
-                )
+                seen = [texts[row] for row in rows]
+                if is_computed(branch.source, "text"):
+                    return compute_features(branch.source, seen)
+                return encode_texts(_text_encoder(branch.source, size), seen, settings.batch_size)
         else:
             size, keys = self.bundle.image.side, [input_key(photo or b"") for photo in photos]
 
             def encode(rows: NDArray[np.intp]) -> Features:
                 seen = [photo for photo in (photos[row] for row in rows) if photo is not None]
+                if is_computed(branch.source, "image"):
+                    return compute_features(branch.source, seen)
                 return encode_images(_image_encoder(branch.source, size), seen, self.bundle.image.batch_size)
 
         if self._store is not None:

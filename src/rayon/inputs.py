@@ -17,6 +17,7 @@ from rayon.data.batches import BranchInputs
 from rayon.data.dataset import Dataset
 from rayon.data.images import decode_square
 from rayon.data.text import product_text
+from rayon.models.computed import compute_features, is_computed
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.encoding import encode_images, encode_texts
 from rayon.models.features import features_for
@@ -53,14 +54,14 @@ def encode_dataset(dataset: Dataset, config: Config, tell: Tell = lambda *_: Non
     features: dict[str, NDArray[np.float32]] = {}
     encoded: dict[str, int] = {}
     text, image = config.branches.text, config.branches.image
-    if not text.trainable:
-        keys = dataset.frame["text_key"].tolist()
-        for source in text.encoders:
+    keys = dataset.frame["text_key"].tolist()
+    for source in text.encoders:
+        if is_computed(source, "text") or not text.trainable:
             key, encode = encoder_key(source, text.max_tokens), _text_encoding(source, dataset, config, tell)
             features[source], encoded[source] = features_for(store, key, keys, encode)
-    if not image.trainable:
-        keys = dataset.frame["image_key"].tolist()
-        for source in image.encoders:
+    keys = dataset.frame["image_key"].tolist()
+    for source in image.encoders:
+        if is_computed(source, "image") or not image.trainable:
             key, encode = encoder_key(source, image.side), _image_encoding(source, dataset, config, tell)
             features[source], encoded[source] = features_for(store, key, keys, encode)
     return Encoded(features, encoded)
@@ -73,12 +74,15 @@ def candidate_branches(kind: str, config: Config) -> list[Branch]:
     if kind in ("text", "fusion"):
         if branches.ngram.enabled:
             found.append(Branch(NGRAM, "ngram", "text", 0))
-        mode = "encoder" if branches.text.trainable else "features"
-        found += [Branch(source, mode, "text", 0, source) for source in branches.text.encoders]
+        found += [_branch(source, "text", branches.text.trainable) for source in branches.text.encoders]
     if kind in ("image", "fusion"):
-        mode = "encoder" if branches.image.trainable else "features"
-        found += [Branch(source, mode, "image", 0, source) for source in branches.image.encoders]
+        found += [_branch(source, "image", branches.image.trainable) for source in branches.image.encoders]
     return found
+
+
+def _branch(source: str, modality: str, trainable: bool) -> Branch:
+    mode = "encoder" if trainable and not is_computed(source, modality) else "features"
+    return Branch(source, mode, modality, 0, source)
 
 
 def split_rows(dataset: Dataset, folds: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -126,14 +130,16 @@ def _text_encoding(
     source: str, dataset: Dataset, config: Config, tell: Tell
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
     settings = config.branches.text
-    load = cache(lambda: (load_text_encoder(source, settings.max_tokens), texts_of(dataset)))
+    texts = texts_of(dataset)
+    if is_computed(source, "text"):
+        return lambda rows: compute_features(source, [texts[row] for row in rows])
+    load = cache(lambda: load_text_encoder(source, settings.max_tokens))
     finished = 0
 
     def encode(rows: NDArray[np.intp]) -> NDArray[np.float32]:
         nonlocal finished
-        encoder, texts = load()
         report = partial(_report, tell, f"texts, {source}", finished, len(dataset))
-        features = encode_texts(encoder, [texts[row] for row in rows], settings.batch_size, progress=report)
+        features = encode_texts(load(), [texts[row] for row in rows], settings.batch_size, progress=report)
         finished += len(rows)
         return features
 
@@ -144,6 +150,8 @@ def _image_encoding(
     source: str, dataset: Dataset, config: Config, tell: Tell
 ) -> Callable[[NDArray[np.intp]], NDArray[np.float32]]:
     settings = config.branches.image
+    if is_computed(source, "image"):
+        return lambda rows: compute_features(source, [dataset.photo(row) for row in rows.tolist()])
     load = cache(lambda: load_image_encoder(source, settings.side))
     finished = 0
 

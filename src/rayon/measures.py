@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rayon.drift import Difference, ks_test, mix_test, mmd_test, psi, share_test
+from rayon.monitoring_config import Limit, Limits
 from rayon.window import Window
 
 BLANK = 0.002
@@ -30,6 +31,20 @@ class Compared(NamedTuple):
     sentence: str
 
 
+class Comparison(NamedTuple):
+    """A further comparison: from reference and window to what was found, and that in words; None where there is
+    nothing to compare. `limit` says how large it has to be to matter.
+    """
+
+    find: Callable[[Window, Window], tuple[Difference, str] | None]
+    limit: Limit
+
+
+COMPARISONS: dict[str, Comparison] = {}
+"""Further comparisons by name, beside those that are always made; the one place where one is added. A field of that
+name in `Limits`, if there is one, goes before `limit`."""
+
+
 class _Number(NamedTuple):
     """A plain column that is compared as a distribution: what it is called, how its values are written, and what
     stands for them, which for most is the median: a few strange products move a mean.
@@ -41,7 +56,12 @@ class _Number(NamedTuple):
 
 
 def write_share(value: float) -> str:
-    """Return a share in [0, 1] as a sentence has it: '12%', '1.2%'."""
+    """Return a share in [0, 1] as a sentence has it: '12%', '1.2%'.
+
+    Example:
+        >>> write_share(0.123), write_share(0.0123)
+        ('12%', '1.2%')
+    """
     return f"{value:.0%}" if value >= 0.1 else f"{value:.1%}"
 
 
@@ -83,8 +103,15 @@ def compare(
         *_mixes(reference, current, categories),
         *_shares(reference.frame, current.frame),
         *_new_categories(current.frame, reference.frame, categories),
+        *_further(reference, current),
     ]
     return [each for each in found if min(each.difference.reference, each.difference.current) >= LEAST]
+
+
+def limit_of(name: str, limits: Limits) -> Limit:
+    """Return from which effect the comparison `name` matters."""
+    limit: Limit | None = getattr(limits, name, None)
+    return limit or COMPARISONS[name].limit
 
 
 def mix_of(window: Window, categories: Sequence[str]) -> NDArray[np.int64]:
@@ -115,6 +142,11 @@ def mix_psi(reference: Window, current: Window, categories: Sequence[str], minim
 def repeated_share(window: Window) -> float:
     """Return the share of products whose id came before in the same window."""
     return float(window.frame["product_id"].duplicated().mean()) if len(window.frame) else 0.0
+
+
+def _further(reference: Window, current: Window) -> list[Compared]:
+    found = [(name, comparison.find(reference, current)) for name, comparison in COMPARISONS.items()]
+    return [Compared(name, *told) for name, told in found if told is not None]
 
 
 def _without_blanks(window: Window) -> Window:

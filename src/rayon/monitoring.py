@@ -16,7 +16,7 @@ from rayon.columns import Columns
 from rayon.drift import Difference, holm
 from rayon.evaluation import Interval, macro_f1
 from rayon.feed import Counted, look_at_feed
-from rayon.measures import Compared, compare, mix_psi, repeated_share
+from rayon.measures import Compared, compare, limit_of, mix_psi, repeated_share
 from rayon.monitoring_config import Limit, Monitoring, Settling
 from rayon.performance import Estimated, Measured, corrected, estimate, measure
 from rayon.window import HUMAN, Window
@@ -104,7 +104,7 @@ def judge(
         compared.append(_fall(reference, measured))
     adjusted = holm([each.difference.p for each in compared])
     records = [
-        _record(each, float(p), getattr(settings.limits, each.name), settings.alpha)
+        _record(each, float(p), limit_of(each.name, settings.limits), settings.alpha)
         for each, p in zip(compared, adjusted, strict=True)
     ]
     if estimated is not None and before is not None:
@@ -153,6 +153,12 @@ def settle(alone: str, strong: bool, past: Sequence[str], settling: Settling) ->
 
     `retrain` needs `alarms` windows of the last `windows`, or one that is beyond doubt; it stays as long as they are
     among the last ones. So one odd window neither starts nor ends it.
+
+    Example:
+        >>> settle("retrain", False, ["ok", "ok"], Settling(windows=3, alarms=2))
+        'watch'
+        >>> settle("retrain", False, ["ok", "retrain"], Settling(windows=3, alarms=2))
+        'retrain'
     """
     alarms = [alone, *past][: settling.windows].count(RETRAIN)
     if strong or alarms >= settling.alarms:

@@ -128,6 +128,10 @@ def parse_monitoring(settings: Mapping[str, Any]) -> Monitoring:
 
     Raises:
         ConfigError: as `rayon.config.parse_config`.
+
+    Example:
+        >>> parse_monitoring({"limits": {"accuracy": {"watch": 0.02}}}).limits.accuracy
+        Limit(watch=0.02, retrain=None, strong=None)
     """
     return parse_settings(_ADAPTER, Monitoring, settings)
 

@@ -227,7 +227,7 @@ def dataset_values(manifest: Manifest, new: int) -> dict[str, float]:
 
 
 class SharedFolder(NamedTuple):
-    """Where folders of this machine are kept for others (`rayon.tracking.Keep`)."""
+    """Where folders of this machine are kept for others (`rayon.tracking.run.Keep`)."""
 
     outputs: Outputs
 

@@ -30,6 +30,10 @@ class Product(NamedTuple):
 
     `category` is '' where it is not known; `image` holds the encoded bytes of the photo (JPEG, PNG, WebP...), or
     None where there is none. A product needs a text or a photo.
+
+    Example:
+        >>> Product("42", "Lampe LED")
+        Product(product_id='42', designation='Lampe LED', description='', category='', image=None)
     """
 
     product_id: str

@@ -118,12 +118,22 @@ def make_ref(data: bytes, rows: int) -> ShardRef:
 
 
 def input_key(content: bytes) -> bytes:
-    """Return the key that features of a text (UTF-8) or a normalised photo are found by, b'' where there is none."""
+    """Return the key that features of a text (UTF-8) or a normalised photo are found by, b'' where there is none.
+
+    Example:
+        >>> input_key(b"Lampe LED").hex(), input_key(b"")
+        ('5937006934988ed68f6daaafa30c5fe7', b'')
+    """
     return blake2b(content, digest_size=16).digest() if content else b""
 
 
 def content_hash(*parts: bytes) -> bytes:
-    """Return 16 bytes of BLAKE2b over `parts`, each with its length, so that no two sequences read alike."""
+    """Return 16 bytes of BLAKE2b over `parts`, each with its length, so that no two sequences read alike.
+
+    Example:
+        >>> content_hash(b"ab", b"c") == content_hash(b"a", b"bc")
+        False
+    """
     digest = blake2b(digest_size=16)
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))

@@ -27,6 +27,11 @@ def group_hash(
 
     A product without a title is grouped by its description, and without that by its id, so that untitled products
     do not all become one group.
+
+    Example:
+        >>> one, same, other = group_hash(["Lampe LED !", "lampe led", "lampe"], ["", "", ""], ["1", "2", "3"])
+        >>> bool(one == same), bool(one == other)
+        (True, False)
     """
     digests = bytearray()
     for designation, description, product_id in zip(designations, descriptions, product_ids, strict=True):
@@ -40,6 +45,11 @@ def assign_splits(groups: NDArray[np.uint64], split: Split) -> pd.Categorical[st
 
     The unit interval is cut from below: test, validation, unseen, train. So the gold set stays the same when rows are
     added, and when the share of another split changes; with a larger `split.test` it only gains.
+
+    Example:
+        >>> groups = group_hash([f"lampe {n}" for n in range(1000)], [""] * 1000, [""] * 1000)
+        >>> bool((assign_splits(groups, Split(test=0.2)) == "test").mean().round(1) == 0.2)
+        True
     """
     share = _mix(groups, split.seed).astype(np.float64) / 2.0**64
     edges = np.cumsum([split.test, split.validation, split.unseen])
@@ -49,7 +59,12 @@ def assign_splits(groups: NDArray[np.uint64], split: Split) -> pd.Categorical[st
 
 
 def assign_folds(groups: NDArray[np.uint64], folds: int, seed: int) -> NDArray[np.int16]:
-    """Return each product's fold, int16 (N,) in [0, folds), independent of its split; -1 everywhere for no folds."""
+    """Return each product's fold, int16 (N,) in [0, folds), independent of its split; -1 everywhere for no folds.
+
+    Example:
+        >>> assign_folds(group_hash(["lampe", "Lampe!", "robot"], [""] * 3, [""] * 3), 5, seed=0)
+        array([2, 2, 1], dtype=int16)
+    """
     if folds == 0:
         return np.full(len(groups), -1, dtype=np.int16)
     return (_mix(groups, seed ^ _FOLD_SALT) % np.uint64(folds)).astype(np.int16)

@@ -33,6 +33,10 @@ def clean_text(text: str, max_chars: int) -> str:
     Tags (escaped ones too), comments, scripts and styles become a space; entities are resolved even where they were
     escaped twice; control characters, lone surrogates and zero-width marks go. The result has at most `max_chars`
     characters. Of a longer input, 16 times as many characters are looked at, which bounds the work.
+
+    Example:
+        >>> clean_text("<p>Piscine&nbsp;tubulaire &amp;amp; pompe</p>", 100)
+        'Piscine tubulaire & pompe'
     """
     text = text[: _MARKUP_ALLOWANCE * max_chars]
     if "<" in text or "&" in text:
@@ -58,6 +62,10 @@ def title_group(designation: str) -> str:
     """Return the title stripped of case, accents and punctuation; words, digits and their order stay.
 
     Products with one such title are the same article to a split: they stay on one side.
+
+    Example:
+        >>> title_group("Théière « Été » n° 12")
+        'theiere ete n 12'
     """
     if not designation.isascii():
         spread = unicodedata.normalize("NFKD", designation)

@@ -45,6 +45,10 @@ def language_of(words: Sequence[str]) -> str:
 
     Counting function words is the oldest sound way to tell languages apart (Grefenstette 1995) and needs no model. A
     short title often has none, and '' then says so: the share of each answer is what is compared, not single answers.
+
+    Example:
+        >>> language_of(words_of("la lampe de chevet pour les enfants")), language_of(words_of("Lampe LED"))
+        ('fr', '')
     """
     counts = {name: sum(word in known for word in words) for name, known in _LANGUAGES.items()}
     best = max(counts.values())

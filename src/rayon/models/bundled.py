@@ -69,7 +69,12 @@ def hash_file(path: Path) -> str:
 
 
 def hash_fields(fields: Mapping[str, str | int]) -> str:
-    """Return the SHA-256 of named fields, whatever their order: an identity made of settings and other hashes."""
+    """Return the SHA-256 of named fields, whatever their order: an identity made of settings and other hashes.
+
+    Example:
+        >>> hash_fields({"side": 224, "kind": "timm"}) == hash_fields({"kind": "timm", "side": 224})
+        True
+    """
     return hashlib.sha256(json.dumps(dict(fields), sort_keys=True).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from rayon.models.bundled import EncoderError, hash_fields
+from rayon.models.computed import COMPUTED
 from rayon.models.image_sources import IMAGE_BUNDLED, LoadedImage, image_source
 from rayon.models.text_sources import TEXT_BUNDLED, LoadedText, text_source
 
@@ -143,6 +144,8 @@ def encoder_key(source: str, size: int) -> str:
         EncoderError: the source is unknown, or its folder or weights cannot be had.
     """
     kind = source.partition(":")[0]
+    if source in COMPUTED:
+        return hash_fields({"computed": source, "version": COMPUTED[source].version})
     if source in TEXT_BUNDLED or kind == "hf":
         text = text_source(source)
         return hash_fields(
@@ -150,7 +153,7 @@ def encoder_key(source: str, size: int) -> str:
         )
     if source in IMAGE_BUNDLED or kind in ("timm", "torchvision"):
         return hash_fields({"weights": image_source(source).weights(), "kind": kind, "side": size})
+    known = ", ".join([*TEXT_BUNDLED, *IMAGE_BUNDLED, *COMPUTED])
     raise EncoderError(
-        f"there is no encoder '{source}'; known are {', '.join(TEXT_BUNDLED + IMAGE_BUNDLED)}, hf:<id or folder>, "
-        "timm:<name> and torchvision:<name>"
+        f"there is no encoder '{source}'; known are {known}, hf:<id or folder>, timm:<name> and torchvision:<name>"
     )

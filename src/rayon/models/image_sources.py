@@ -18,7 +18,6 @@ from torch import nn
 from rayon.models import bundled_image
 from rayon.models.bundled import EncoderError, hash_fields, hash_file
 
-IMAGE_BUNDLED = ("bundled:efficientnet-lite0",)
 RANDOM = "@random"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TIMM_WEIGHTS = "model.safetensors"
@@ -51,8 +50,8 @@ def image_source(source: str) -> ImageSource:
     kind, _, name = source.partition(":")
     at_random = name.endswith(RANDOM)
     name = name.removesuffix(RANDOM)
-    if source == "bundled:efficientnet-lite0":
-        return ImageSource(lambda: bundled_image.LITE0_FILE.sha256, lambda side: _load_lite0(source))
+    if source in IMAGE_BUNDLED:
+        return IMAGE_BUNDLED[source]
     if kind == "timm" and name:
         if at_random:
             return ImageSource(lambda: _random_hash("timm", name), lambda side: _load_timm(source, name, None, side))
@@ -76,8 +75,8 @@ def image_source(source: str) -> ImageSource:
     )
 
 
-def _load_lite0(source: str) -> LoadedImage:
-    network = bundled_image.load_lite0(bundled_image.LITE0_FILE.verified(source))
+def _load_lite0(side: int) -> LoadedImage:
+    network = bundled_image.load_lite0(bundled_image.LITE0_FILE.verified(_LITE0))
     mean, std = bundled_image.LITE0_MEAN, bundled_image.LITE0_STD
     return LoadedImage(network, (mean, mean, mean), (std, std, std))
 
@@ -184,3 +183,9 @@ def _unreachable(source: str, error: Exception) -> str:
         f"{source}: its weights cannot be fetched ({type(error).__name__}: {error}); without a network use "
         f"{', '.join(IMAGE_BUNDLED)}, or {source}{RANDOM} to try things out"
     )
+
+
+_LITE0 = "bundled:efficientnet-lite0"
+
+IMAGE_BUNDLED = {_LITE0: ImageSource(lambda: bundled_image.LITE0_FILE.sha256, _load_lite0)}
+"""The sources that need no network, by name; the one place where such an encoder is added."""

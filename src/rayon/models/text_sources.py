@@ -20,7 +20,6 @@ from rayon.models.bundled import EncoderError, cached, hash_fields, hash_file
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-TEXT_BUNDLED = ("bundled:multilingual-e5-small", "bundled:use-multilingual")
 RANDOM = "@random"
 _TOKENISER_SUFFIXES = (".json", ".txt", ".model")
 _LONGEST_BELIEVABLE = 1_000_000
@@ -62,12 +61,8 @@ def text_source(source: str) -> TextSource:
         EncoderError: the name is no known source.
     """
     kind, _, name = source.partition(":")
-    if source == "bundled:multilingual-e5-small":
-        e5 = hash_fields({"file": bundled_e5.FILE.sha256, "layout": bundled_e5.LAYOUT})
-        return TextSource(lambda: e5, lambda: _load_e5(source, e5), "query: ", "mean")
-    if source == "bundled:use-multilingual":
-        use = hash_fields({"weights": bundled_use.WEIGHTS.sha256, "pieces": bundled_use.PIECES.sha256})
-        return TextSource(lambda: use, lambda: _load_use(source), "", "sum/sqrt")
+    if source in TEXT_BUNDLED:
+        return TEXT_BUNDLED[source]
     if kind == "hf" and name:
         at_random = name.endswith(RANDOM)
         where = name.removesuffix(RANDOM)
@@ -127,18 +122,18 @@ class HubTokenise:
         return ids
 
 
-def _load_e5(source: str, weights: str) -> LoadedText:
-    binary = bundled_e5.FILE.verified(source)
-    folder = cached(f"multilingual-e5-small-{weights[:16]}", lambda empty: bundled_e5.convert(binary, empty))
+def _load_e5() -> LoadedText:
+    binary = bundled_e5.FILE.verified(_E5)
+    folder = cached(f"multilingual-e5-small-{_E5_WEIGHTS[:16]}", lambda empty: bundled_e5.convert(binary, empty))
     body, tokenizer = bundled_e5.load(folder)
     config = body.config
     tokenise = FastTokenise(tokenizer, int(config.pad_token_id or 0))
     return LoadedText(MeanPooled(body), tokenise, int(config.hidden_size), int(config.max_position_embeddings))
 
 
-def _load_use(source: str) -> LoadedText:
-    network = bundled_use.load(bundled_use.WEIGHTS.verified(source))
-    tokenise = bundled_use.PieceTokenise(bundled_use.PIECES.verified(source))
+def _load_use() -> LoadedText:
+    network = bundled_use.load(bundled_use.WEIGHTS.verified(_USE))
+    tokenise = bundled_use.PieceTokenise(bundled_use.PIECES.verified(_USE))
     return LoadedText(network, tokenise, network.dim, None)
 
 
@@ -203,3 +198,14 @@ def _hash_folder(folder: Path, at_random: bool) -> str:
 
         files |= {"random": f"torch {torch.__version__}, transformers {transformers.__version__}"}
     return hash_fields(files)
+
+
+_E5, _USE = "bundled:multilingual-e5-small", "bundled:use-multilingual"
+_E5_WEIGHTS = hash_fields({"file": bundled_e5.FILE.sha256, "layout": bundled_e5.LAYOUT})
+_USE_WEIGHTS = hash_fields({"weights": bundled_use.WEIGHTS.sha256, "pieces": bundled_use.PIECES.sha256})
+
+TEXT_BUNDLED = {
+    _E5: TextSource(lambda: _E5_WEIGHTS, _load_e5, "query: ", "mean"),
+    _USE: TextSource(lambda: _USE_WEIGHTS, _load_use, "", "sum/sqrt"),
+}
+"""The sources that need no network, by name; the one place where such an encoder is added."""

@@ -145,7 +145,12 @@ def tags_of(catalogue: str, branch: str, project: str = "rayon") -> list[str]:
 
 
 def coverage_key(target: float) -> str:
-    """Return the key of the share that can be filed at a precision: test/coverage_at_95 of 0.95."""
+    """Return the key of the share that can be filed at a precision: test/coverage_at_95 of 0.95.
+
+    Example:
+        >>> coverage_key(0.95)
+        'test/coverage_at_95'
+    """
     return f"test/coverage_at_{f'{100 * target:g}'.replace('.', '_')}"  # a dot means a key within a key to W&B
 
 
