@@ -91,6 +91,12 @@ format: $(STAMP)  ## format and mend what can be mended
 .PHONY: check
 check: lint test walkthrough  ## all that CI checks
 
+.PHONY: docs
+docs: $(STAMP)  ## build the reference of the library and the guides into build/docs
+	rm -rf docs/api/modules
+	$(BIN)/python -m sphinx -q -W --keep-going -j auto -d build/doctrees docs build/docs
+	@echo "open build/docs/index.html"
+
 .PHONY: bench
 bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an hour)
 	$(BIN)/python tests/benchmarks/encoding.py
@@ -99,6 +105,7 @@ bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an ho
 	$(BIN)/python tests/benchmarks/quality.py
 	$(BIN)/python tests/benchmarks/monitoring.py
 	$(BIN)/python tests/benchmarks/monitoring_real.py
+	$(BIN)/python tests/benchmarks/newcomer.py
 
 REGISTRY ?= rayon
 TAG ?= latest
