@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from datetime import timedelta
 from importlib.metadata import version
@@ -44,13 +43,19 @@ class Steps(pl.Callback):
 
     def on_train_batch_end(self, trainer, *_) -> None:
         Steps.steps = trainer.global_step
-        Steps.epochs = trainer.current_epoch + (trainer.fit_loop.epoch_loop.batch_idx + 1) / trainer.num_training_batches
+        Steps.epochs = (
+            trainer.current_epoch + (trainer.fit_loop.epoch_loop.batch_idx + 1) / trainer.num_training_batches
+        )
 
 
 def train(options: argparse.Namespace, frame: pd.DataFrame) -> MultiModalPredictor:
     """Train on the split's training products; its validation products decide when to stop."""
     predictor = MultiModalPredictor(
-        label="category", problem_type="multiclass", eval_metric="f1_macro", path=str(options.out / "model"), verbosity=2
+        label="category",
+        problem_type="multiclass",
+        eval_metric="f1_macro",
+        path=str(options.out / "model"),
+        verbosity=2,
     )
     parts = {name: frame[frame["part"] == name][["text", "image", "category"]] for name in ("train", "validation")}
     predictor.fit(
@@ -95,7 +100,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cpu-seconds", type=int, help="training's limit; none: its own early stopping")
     parser.add_argument("--epochs", type=int, default=20, help="at most; the learning rate falls over so many (20)")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     frame = pd.read_parquet(options.split)
