@@ -88,13 +88,8 @@ format: $(STAMP)  ## format and mend what can be mended
 check: lint test  ## all that CI checks
 
 .PHONY: bench
-bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an hour)
-	$(BIN)/python tests/benchmarks/encoding.py
-	$(BIN)/python tests/benchmarks/scoring.py
-	$(BIN)/python tests/benchmarks/serving.py
-	$(BIN)/python tests/benchmarks/quality.py
-	$(BIN)/python tests/benchmarks/monitoring.py
-	$(BIN)/python tests/benchmarks/monitoring_real.py
+bench: $(STAMP)  ## run the benchmarks, tables to tests/benchmarks/results (hours; BENCH="--quick", "--help", "--only quality")
+	$(BIN)/python tests/benchmarks/bench.py $(BENCH)
 
 REGISTRY ?= rayon
 TAG ?= latest

@@ -171,6 +171,8 @@ def _cell(value: Any) -> str:
         return str(value).replace("|", "\\|").replace("\n", " ")
     if isinstance(value, int) or abs(value) >= 100:
         return f"{value:,.0f}"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
