@@ -130,8 +130,8 @@ def index(folder: Path = FOLDER) -> str:
     head = [
         "# Results of the benchmarks",
         "",
-        "Written by `make bench` (`python tests/benchmarks/bench.py --help`); each page says what made it. Numbers of one",
-        "table were measured side by side; those of different tables need not have been on equally busy machines.",
+        "Written by `make bench` (`python tests/benchmarks/bench.py --help`); each page says what made it. Numbers of",
+        "one table were measured side by side; those of different tables need not have been on equally busy machines.",
         "",
     ]
     return "\n".join([*head, *table(rows)]) + "\n"
