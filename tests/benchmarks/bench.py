@@ -112,7 +112,7 @@ def run(name: str, quick: bool, more: list[str]) -> str:
     return f"{name} ended with code {code}: {' '.join(command[1:])}" if code else ""
 
 
-def index(folder: Path = FOLDER) -> str:
+def index(folder: Path) -> str:
     """Return the page that lists the results of a folder."""
     rows = []
     for file in sorted(folder.glob("*.json")):
@@ -156,7 +156,7 @@ def main() -> None:
             more = ["--catalogs", options.catalogs] if options.catalogs and name in ("quality", "peers") else []
             failed += filter(None, [run(name, options.quick, more)])
     FOLDER.mkdir(exist_ok=True)
-    (FOLDER / "README.md").write_text(index(), encoding="utf-8")
+    (FOLDER / "README.md").write_text(index(FOLDER), encoding="utf-8")
     if failed:
         raise SystemExit("\n".join(["", "failed:", *failed]))
 

@@ -37,7 +37,7 @@ PEERS = {
 }
 """What limits AutoGluon: ten times our training's CPU seconds, those of encoding not counted, or counted; nothing."""
 KEPT = FOLDER / "quality"
-EPOCH = 0.25
+EPOCH = 0.34
 """CPU seconds that AutoGluon takes for a training product and epoch: says for how many its learning rate is planned."""
 
 

@@ -39,7 +39,7 @@ from rayon.models.encoding import encode_images, encode_texts
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "bench"
-SAMPLE = 256
+SAMPLE = 96
 """Products, of the gold set, on which the speed of predicting is measured."""
 
 Measured = dict[str, Any]

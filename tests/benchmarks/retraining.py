@@ -168,8 +168,8 @@ def main() -> None:
     notes = [
         "PreprocessFlow and TrainFlow: all their processes. Every training trains all heads anew; what is saved is the "
         "encoding of products that were there.",
-        f"Metaflow: an empty flow of {len(STEPS)} steps, as TrainFlow has, takes {empty:.1f} CPU s, {empty / train:.0%} of "
-        "the first TrainFlow.",
+        f"Metaflow: an empty flow of {len(STEPS)} steps, as many as TrainFlow has, takes {empty:.1f} CPU s, "
+        f"{empty / train:.0%} of the first TrainFlow.",
     ]
     tables = {f"Training again, {options.config.name}": grown, "Starting, medians": started}
     for title, rows in tables.items():
