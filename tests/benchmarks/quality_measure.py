@@ -138,7 +138,7 @@ def measure(config: Config, seed: int, name: str) -> dict[str, Measured]:
 def measure_peer(config: Config, seed: int, name: str, cpu_limit: int | None, epochs: int) -> dict[str, Measured]:
     """Train and measure AutoGluon within so many CPU seconds, or until it stops by itself."""
     dataset, ours = opened(config, seed)
-    folder = ROOT / "build" / "peers" / "runs" / f"{config.name}-{seed}-{name.replace(' ', '-')}"
+    folder = ROOT / "build" / "peers" / "runs" / f"{config.name}-{seed}-{name.replace(',', '').replace(' ', '-')}"
     run = run_autogluon(dataset, folder, ROOT / "build" / "peers" / "photos" / config.name, cpu_limit, epochs)
     facts = run.facts
     cost = {

@@ -143,7 +143,14 @@ def write_tables(folder: Path) -> None:
     tables["What should hold, rayon's fusion against each"] = [
         row for n in sorted(found) for row in claims(found[n], n)
     ]
-    dates = sorted(s["date"] for c in found.values() for splits in c.values() for s in splits.values())
-    commits = sorted({s["commit"] for c in found.values() for splits in c.values() for s in splits.values()})
+    every = [split for candidates in found.values() for splits in candidates.values() for split in splits.values()]
+    if not every:
+        print("nothing was measured yet, so there is no table")
+        return
+    dates = sorted(split["date"] for split in every)
+    commits = ", ".join(sorted({split["commit"] for split in every}))
+    measured = f"Measured from {dates[0]} to {dates[-1]}, at the commits {commits} ('+': with changes)."
+    peers = sorted({name.partition(", ")[2] for candidates in found.values() for name in candidates if name in PEERS})
+    command = "python tests/benchmarks/quality.py" + " --peers tenfold first converged" * bool(peers)
     title = "Quality, beside scikit-learn and AutoGluon"
-    save("quality", title, tables, NOTES, measured=dates[:1] + dates[-1:], commits=commits)
+    save("quality", title, tables, (*NOTES, measured), command=command)
