@@ -117,11 +117,13 @@ def claims(found: Found, catalogue: str) -> list[dict[str, Any]]:
             left, whole = mean(key, whose), mean("macro_f1", whose)
             return None if left is None or whole is None else whole - left
 
+        looks_at_both = None not in (mean("without_photo", theirs), mean("without_text", theirs))
         row: dict[str, Any] = {"catalogue": catalogue, "against": TOLD.get(name, name), "splits": len(both)}
         row["macro-F1 ahead"] = _held(mean("macro_f1", ours), mean("macro_f1", theirs))
         row["ECE lower"] = _held(mean("ece", theirs), mean("ece", ours))
-        row["loses less without photo"] = _held(loss("without_photo", theirs), loss("without_photo", ours))
-        row["loses less without text"] = _held(loss("without_text", theirs), loss("without_text", ours))
+        for lost in ("without photo", "without text"):
+            key = lost.replace(" ", "_")
+            row[f"loses less {lost}"] = _held(loss(key, theirs), loss(key, ours)) if looks_at_both else ""
         spent, own, encoding = mean("train_cpu", theirs), mean("train_cpu", ours), mean("encode_cpu", ours)
         assert spent is not None and own is not None and encoding is not None
         row["their training / ours"] = spent / own
