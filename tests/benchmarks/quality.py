@@ -57,9 +57,9 @@ def keep(catalogue: str, seed: int, found: dict[str, Measured]) -> None:
         print(f"{catalogue} split {seed}: {candidate}: {told}", flush=True)
 
 
-def budget(config: Config, encoding: bool) -> int:
+def budget(config: Config, encoding: bool) -> tuple[int, int]:
     """Return ten times the mean CPU seconds of our fusion's training on the splits measured so far, with or without
-    those of encoding its products.
+    those of encoding its products, and the epochs that AutoGluon has time for within them.
 
     Raises:
         RuntimeError: fusion was not measured yet on this catalogue.
@@ -69,16 +69,15 @@ def budget(config: Config, encoding: bool) -> int:
         raise RuntimeError(f"the fusion of {config.name} was not measured yet, so AutoGluon's limit is not known")
     told = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     spent = [one["train_cpu"] + encoding * one["encode_cpu"] for one in told]
-    return round(10 * sum(spent) / len(spent))
+    limit = 10 * sum(spent) / len(spent)
+    return round(limit), max(1, int(limit / (EPOCH * told[0]["learnt"])))
 
 
 def peer(config: Config, seed: int, which: str, most_epochs: int) -> dict[str, Measured]:
     """Measure AutoGluon; where it is limited, its learning rate falls over the epochs that it has time for."""
     if which == "converged":
         return apart(measure_peer, config, seed, PEERS[which], None, most_epochs)
-    limit = budget(config, encoding=which == "first")
-    learnt = json.loads(kept(config.name, "fusion", 0).read_text(encoding="utf-8"))["learnt"]
-    return apart(measure_peer, config, seed, PEERS[which], limit, max(1, int(limit / (EPOCH * learnt))))
+    return apart(measure_peer, config, seed, PEERS[which], *budget(config, encoding=which == "first"))
 
 
 def run(config: Config, seeds: Sequence[int], candidates: Sequence[str], options: argparse.Namespace) -> list[str]:
