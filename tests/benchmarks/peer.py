@@ -121,7 +121,9 @@ def write_split(dataset: Dataset, folder: Path, photos: Path) -> Path:
     return file
 
 
-def run_autogluon(dataset: Dataset, folder: Path, photos: Path, cpu_seconds: int | None, epochs: int) -> PeerRun:
+def run_autogluon(
+    dataset: Dataset, folder: Path, photos: Path, cpu_seconds: int | None, epochs: int, threads: int = 1
+) -> PeerRun:
     """Train and run AutoGluon on a split, in `folder`, which is emptied of its model afterwards.
 
     Raises:
@@ -132,7 +134,13 @@ def run_autogluon(dataset: Dataset, folder: Path, photos: Path, cpu_seconds: int
     command = [
         *("nice", "-n", "19", str(python), str(Path(__file__).parent / "peers" / "autogluon_run.py")),
         *("--split", str(write_split(dataset, folder, photos)), "--encoders", str(weights), "--out", str(folder)),
-        *("--epochs", str(epochs), *(("--cpu-seconds", str(cpu_seconds)) if cpu_seconds else ())),
+        *(
+            "--epochs",
+            str(epochs),
+            "--threads",
+            str(threads),
+            *(("--cpu-seconds", str(cpu_seconds)) if cpu_seconds else ()),
+        ),
     ]
     apart = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": ""}
     for name in [name for name in apart if name.startswith(("METAFLOW", "OMP_", "MKL_"))]:

@@ -73,11 +73,11 @@ def budget(config: Config, encoding: bool) -> tuple[int, int]:
     return round(limit), max(1, int(limit / (EPOCH * told[0]["learnt"])))
 
 
-def peer(config: Config, seed: int, which: str, most_epochs: int) -> dict[str, Measured]:
+def peer(config: Config, seed: int, which: str, most_epochs: int, threads: int) -> dict[str, Measured]:
     """Measure AutoGluon; where it is limited, its learning rate falls over the epochs that it has time for."""
     if which == "converged":
-        return apart(measure_peer, config, seed, PEERS[which], None, most_epochs)
-    return apart(measure_peer, config, seed, PEERS[which], *budget(config, encoding=which == "first"))
+        return apart(measure_peer, config, seed, PEERS[which], None, most_epochs, threads)
+    return apart(measure_peer, config, seed, PEERS[which], *budget(config, encoding=which == "first"), threads)
 
 
 def run(config: Config, seeds: Sequence[int], candidates: Sequence[str], options: argparse.Namespace) -> list[str]:
@@ -90,8 +90,8 @@ def run(config: Config, seeds: Sequence[int], candidates: Sequence[str], options
         apart(prepare, config)
     for seed, name, which in todo:
         try:
-            peers = options.most_epochs
-            keep(config.name, seed, peer(config, seed, which, peers) if which else apart(measure, config, seed, name))
+            peers = options.most_epochs, options.threads
+            keep(config.name, seed, peer(config, seed, which, *peers) if which else apart(measure, config, seed, name))
         except RuntimeError as error:
             failed.append(f"{config.name} split {seed}: {name}: {error}")
             print(failed[-1], file=sys.stderr, flush=True)
@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=MEASURED, default=MEASURED, metavar="CANDIDATE", help="of these")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[], help="AutoGluon as well")
     parser.add_argument("--most-epochs", type=int, default=20, help="of AutoGluon, converged (20, its own default)")
+    parser.add_argument("--threads", type=int, default=1, help="of AutoGluon (1); its seconds count all of them")
     parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
     parser.add_argument("--show", action="store_true", help="only write the tables of what is kept")
     parser.add_argument("--catalogs", type=Path, help="where the real catalogues are (../shared/catalogs)")

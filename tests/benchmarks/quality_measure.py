@@ -31,6 +31,7 @@ from scaling_stages import forget_peak, peak
 from rayon.config import Config, parse_config, read_config, resolve_paths
 from rayon.data.dataset import Dataset, open_dataset
 from rayon.data.shards import Manifest
+from rayon.data.synthetic import write_catalogue
 from rayon.gold import GoldPredictions, gold_rows, report_gold
 from rayon.inputs import encode_dataset, split_rows, texts_of
 from rayon.models.bundled import cache_folder
@@ -91,7 +92,11 @@ def read_experiment(file: str, catalogs: Path | None) -> Config:
 
 
 def prepare(config: Config) -> None:
-    """Keep an opened catalogue below `build/`, and its products' features in the experiment's cache."""
+    """Keep a catalogue, drawn where it is a generated one, opened below `build/`; its features in the experiment's
+    cache.
+    """
+    if config.catalog.synthetic is not None:
+        write_catalogue(Path(config.catalog.products).parent, config.catalog.synthetic)
     manifest, read_shard = prepare_in_memory(config)
     dataset = open_dataset(manifest, read_shard, _folder(config) / "shards", config.split, config.fusion.folds)
     (_folder(config) / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
@@ -135,11 +140,13 @@ def measure(config: Config, seed: int, name: str) -> dict[str, Measured]:
     return {candidate: {**measured, **cost, **stamp()} for candidate, measured in found.items()}
 
 
-def measure_peer(config: Config, seed: int, name: str, cpu_limit: int | None, epochs: int) -> dict[str, Measured]:
+def measure_peer(
+    config: Config, seed: int, name: str, cpu_limit: int | None, epochs: int, threads: int = 1
+) -> dict[str, Measured]:
     """Train and measure AutoGluon within so many CPU seconds, or until it stops by itself."""
     dataset, ours = opened(config, seed)
     folder = ROOT / "build" / "peers" / "runs" / f"{config.name}-{seed}-{name.replace(',', '').replace(' ', '-')}"
-    run = run_autogluon(dataset, folder, ROOT / "build" / "peers" / "photos" / config.name, cpu_limit, epochs)
+    run = run_autogluon(dataset, folder, ROOT / "build" / "peers" / "photos" / config.name, cpu_limit, epochs, threads)
     facts = run.facts
     cost = {
         "train_cpu": facts["train_cpu"],
@@ -149,7 +156,13 @@ def measure_peer(config: Config, seed: int, name: str, cpu_limit: int | None, ep
         "model_mb": facts["disk_mb"],
         "disk_mb": facts["disk_mb"],
     }
-    more = {"epochs": facts["epochs"], "cpu_limit": cpu_limit, "most_epochs": epochs, "peer": facts["versions"]}
+    more = {
+        "epochs": facts["epochs"],
+        "cpu_limit": cpu_limit,
+        "most_epochs": epochs,
+        "threads": threads,
+        "peer": facts["versions"],
+    }
     return {name: {**quality(run.gold, dataset, ours, float("nan")), **cost, **more, **stamp()}}
 
 
