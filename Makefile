@@ -98,14 +98,8 @@ docs: $(STAMP)  ## build the reference of the library and the guides into build/
 	@echo "open build/docs/index.html"
 
 .PHONY: bench
-bench: $(STAMP)  ## speed and quality, side by side, as ratios and tables (an hour)
-	$(BIN)/python tests/benchmarks/encoding.py
-	$(BIN)/python tests/benchmarks/scoring.py
-	$(BIN)/python tests/benchmarks/serving.py
-	$(BIN)/python tests/benchmarks/quality.py
-	$(BIN)/python tests/benchmarks/monitoring.py
-	$(BIN)/python tests/benchmarks/monitoring_real.py
-	$(BIN)/python tests/benchmarks/newcomer.py
+bench: $(STAMP)  ## run the benchmarks, tables to tests/benchmarks/results (hours; BENCH="--quick", "--help", "--only quality")
+	$(BIN)/python tests/benchmarks/bench.py $(BENCH)
 
 REGISTRY ?= rayon
 TAG ?= latest

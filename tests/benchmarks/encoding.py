@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from results import Row, save
 from rayon.data.images import decode_square, normalise_photo
 from rayon.models.encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from rayon.models.encoding import encode_images, encode_texts
@@ -76,7 +77,8 @@ def bare_texts(encoder: TextEncoder, lines: list[str], batch: int, threads: int)
         )
 
 
-def compare(title: str, items: int, runs: dict[str, Callable[[], object]], rounds: int) -> None:
+def compare(title: str, items: int, runs: dict[str, Callable[[], object]], rounds: int) -> list[Row]:
+    """Let runs take turns; print and return how fast each was, medians, and how it stands to the best bare loop."""
     for run in runs.values():  # warm up
         run()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -88,9 +90,13 @@ def compare(title: str, items: int, runs: dict[str, Callable[[], object]], round
             seconds[name].append(time.perf_counter() - start)
     best = min((name for name in runs if name != "rayon"), key=lambda name: statistics.median(seconds[name]))
     print(f"\n{title}")
+    rows: list[Row] = []
     for name, times in seconds.items():
         ratio = statistics.median(b / t for b, t in zip(seconds[best], times, strict=True))
-        print(f"  {name:24} {items / statistics.median(times):8.1f}/s   {ratio:5.2f} of the best bare loop")
+        speed = items / statistics.median(times)
+        print(f"  {name:24} {speed:8.1f}/s   {ratio:5.2f} of the best bare loop")
+        rows.append({"loop": name, "a second": speed, "of the best bare loop": ratio, "rounds": rounds})
+    return rows
 
 
 def main() -> None:
@@ -98,6 +104,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=192)
     parser.add_argument("--texts", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     cores = torch.get_num_threads()
     settings = sorted({(32, cores), (32, 1), (4, 1), (4, cores)}, reverse=True)
@@ -113,7 +120,8 @@ def main() -> None:
         for batch, threads in settings
     }
     runs["rayon"] = lambda: with_all_cores(lambda: encode_images(image_encoder, images, device="cpu"))
-    compare(f"{len(images)} photos, {image_encoder.source}", len(images), runs, options.rounds)
+    title = f"{len(images)} photos, {image_encoder.source}"
+    tables = {title: compare(title, len(images), runs, options.rounds)}
 
     lines = texts(options.texts)
     for source in ("bundled:multilingual-e5-small", "bundled:use-multilingual"):
@@ -125,7 +133,10 @@ def main() -> None:
             for batch, threads in settings
         }
         text_runs["rayon"] = lambda e=text_encoder: with_all_cores(lambda: encode_texts(e, lines, device="cpu"))
-        compare(f"{len(lines)} texts, {source}", len(lines), text_runs, options.rounds)
+        title = f"{len(lines)} texts, {source}"
+        tables[title] = compare(title, len(lines), text_runs, options.rounds)
+    if options.results:
+        save("encoding", "Encoding, against bare loops in the same process", tables)
 
 
 if __name__ == "__main__":

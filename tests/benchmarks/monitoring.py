@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from in_memory import train
+from results import Row, save, table
 from rayon.bundle import read_bundle
 from rayon.config import Config, Synthetic, parse_config, read_config
 from rayon.data.dataset import Dataset
@@ -136,10 +137,9 @@ def looked_at(window: Window, truth: np.ndarray, rng: np.random.Generator) -> Wi
     return window._replace(frame=frame)
 
 
-def false_alarms(apart: Window, categories: tuple[str, ...], windows: int, settings: Monitoring) -> None:
-    print(f"\nfalse alarms, {windows} windows each, nothing drifted\n")
-    print("| rows | other than ok | watch | retrain | estimated macro-F1 off by | within .03 |")
-    print("| --- | --- | --- | --- | --- | --- |")
+def false_alarms(apart: Window, categories: tuple[str, ...], windows: int, settings: Monitoring) -> list[Row]:
+    """Windows in which nothing drifted, a row a size."""
+    found: list[Row] = []
     truth = apart.frame["given_category"].to_numpy()
     for size in (200, 1000, 5000):
         verdicts: Counter[str] = Counter()
@@ -158,17 +158,28 @@ def false_alarms(apart: Window, categories: tuple[str, ...], windows: int, setti
             real = macro_f1(labels, current.top_labels[:, 0], len(categories))
             errors.append(judged.estimated["macro_f1"].value - real if judged.estimated else np.nan)
         other = 1 - verdicts["ok"] / windows
-        off = f"{np.mean(errors):+.3f} | {np.mean(np.abs(errors) <= 0.03):.0%}"
-        print(f"| {size:,} | {other:.0%} | {verdicts['watch']} | {verdicts[RETRAIN]} | {off} |", flush=True)
-        print(f"  blamed: {dict(blamed)}", file=sys.stderr)
+        found.append(
+            {
+                "rows": size,
+                "windows": windows,
+                "other than ok": f"{other:.0%}",
+                "watch": verdicts["watch"],
+                "retrain": verdicts[RETRAIN],
+                "estimated macro-F1 off by": f"{np.mean(errors):+.3f}",
+                "within .03": f"{np.mean(np.abs(errors) <= 0.03):.0%}",
+            }
+        )
+        print(f"{found[-1]}, blamed: {dict(blamed)}", file=sys.stderr, flush=True)
+    return found
 
 
 def power(
     apart: Window, tables: dict[str, pa.Table], categories: tuple[str, ...], windows: int, settings: Monitoring
-) -> None:
-    print("\npower: windows found other than ok, of which retrain; the strongest at 1,000 rows in full\n")
-    print("| drift | strength | rows | found | retrain | estimated accuracy less real | what told |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+) -> list[Row]:
+    """Windows that drifted, a row a kind, strength and size: found other than ok, of which retrain. The strongest at
+    1,000 rows gets all windows, the others a fifth.
+    """
+    rows_found: list[Row] = []
     for kind in KINDS:
         for strength in STRENGTHS:
             table = tables[f"{kind}-{strength:g}"]
@@ -190,8 +201,20 @@ def power(
                     right = (current.frame["category"].to_numpy() == truth[rows]).mean()
                     errors.append(judged.estimated["accuracy"].value - right if judged.estimated else np.nan)
                 names = ", ".join(name for name, _ in told.most_common(3))
-                share = f"{found / count:.0%} | {retrain / count:.0%} | {np.mean(errors):+.2f}"
-                print(f"| {kind} | {strength:g} | {size:,} | {share} | {names} |", flush=True)
+                rows_found.append(
+                    {
+                        "drift": kind,
+                        "strength": strength,
+                        "rows": size,
+                        "windows": count,
+                        "found": f"{found / count:.0%}",
+                        "retrain": f"{retrain / count:.0%}",
+                        "estimated accuracy less real": f"{np.mean(errors):+.2f}",
+                        "what told": names,
+                    }
+                )
+                print(rows_found[-1], file=sys.stderr, flush=True)
+    return rows_found
 
 
 def main() -> None:
@@ -199,6 +222,7 @@ def main() -> None:
     parser.add_argument("--folder", help="where what was scored is kept")
     parser.add_argument("--windows", type=int, default=100)
     parser.add_argument("--only", choices=["prepare", "false-alarms", "power"])
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
@@ -208,10 +232,15 @@ def main() -> None:
         if options.only == "prepare":
             return
         apart = open_window(tables["apart"], categories)
+        found: dict[str, list[Row]] = {}
         if options.only != "power":
-            false_alarms(apart, categories, options.windows, monitoring())
+            found["False alarms: nothing drifted"] = false_alarms(apart, categories, options.windows, monitoring())
         if options.only != "false-alarms":
-            power(apart, tables, categories, options.windows, monitoring())
+            found["Power: what drifted is found"] = power(apart, tables, categories, options.windows, monitoring())
+        for title, rows in found.items():
+            print("\n".join(["", title, "", *table(rows)]))
+        if options.results:
+            save("monitoring", "Monitoring: false alarms and power", found)
 
 
 if __name__ == "__main__":

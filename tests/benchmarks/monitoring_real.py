@@ -27,6 +27,7 @@ import yaml
 
 from in_memory import train
 from monitoring import ROOT, monitoring, opened, score_file
+from results import Row, save, table
 from scoring import flow
 from rayon.config import Config, parse_config, read_config, resolve_paths
 from rayon.monitoring import RETRAIN, judge
@@ -38,13 +39,12 @@ ACROSS = {"books33": 3000, "bestbuy15": 2000}
 """The real catalogues, and how many of their products are used at most."""
 
 
-def across(windows: int, settings: Monitoring) -> None:
+def across(windows: int, settings: Monitoring) -> list[Row]:
     """Each real catalogue's model, against products of the other."""
+    rows_found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="rayon-across-") as name:
         folder = Path(name)
         sources = {catalogue: real(folder / catalogue, catalogue, rows) for catalogue, rows in ACROSS.items()}
-        print("\n| reference | current | rows | retrain | what told |")
-        print("| --- | --- | --- | --- | --- |")
         for ours, config in sources.items():
             bundle, dataset = train(config, folder / ours)
             predictor = opened(bundle, config)
@@ -64,7 +64,9 @@ def across(windows: int, settings: Monitoring) -> None:
                     found += judged.verdict == RETRAIN
                     told.update(record.name for record in judged.records if record.severity in ("retrain", "strong"))
                 names = ", ".join(name for name, _ in told.most_common(4))
-                print(f"| {ours} | {theirs} | 100 | {found} of {windows} | {names} |", flush=True)
+                told_of = {"reference": ours, "current": theirs, "rows": 100, "retrain": f"{found} of {windows}"}
+                rows_found.append({**told_of, "what told": names})
+    return rows_found
 
 
 def real(folder: Path, name: str, rows: int) -> Config:
@@ -74,7 +76,7 @@ def real(folder: Path, name: str, rows: int) -> Config:
     config = resolve_paths(parse_config(settings), ROOT)
     products = Path(config.catalog.products)
     if not products.exists():
-        raise SystemExit(f"{products} is not here: the real catalogues are not part of the project")
+        raise FileNotFoundError(f"{products} is not here: the real catalogues are not part of the project")
     folder.mkdir(parents=True)
     frame = pd.read_csv(products, dtype=str, keep_default_na=False).sample(frac=1.0, random_state=0)[:rows]
     frame.to_csv(folder / "products.csv", index=False)
@@ -84,8 +86,9 @@ def real(folder: Path, name: str, rows: int) -> Config:
     return parse_config(settings)
 
 
-def scale(sizes: list[int]) -> None:
+def scale(sizes: list[int]) -> list[Row]:
     """MonitorFlow on so many products: its seconds, the memory of all its processes, the size of its report."""
+    found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="rayon-monitor-scale-") as name:
         folder = Path(name)
         settings = yaml.safe_load((ROOT / "configs" / "debug.yaml").read_text())
@@ -107,20 +110,30 @@ def scale(sizes: list[int]) -> None:
             elapsed, megabytes, _ = flow(folder, settings, "monitor", "--file", file)
             newest = max((folder / "cache" / "monitoring").glob("*.html"), key=lambda path: path.stat().st_mtime)
             size = newest.stat().st_size / 1e6
-            print(f"{rows:>9,} rows: {elapsed:.0f} s, peak {megabytes:.0f} MB, report {size:.1f} MB", flush=True)
+            found.append({"rows": rows, "seconds": elapsed, "peak MB": megabytes, "report MB": size})
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=20)
     parser.add_argument("--scale", type=int, nargs="+", help="run MonitorFlow on so many products instead")
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     if options.scale:
-        scale(options.scale)
+        name, title, rows = "monitoring-scale", "MonitorFlow on many products", scale(options.scale)
     else:
-        across(options.windows, monitoring())
+        name, title = "monitoring-real", "A model of one real catalogue, given products of the other"
+        try:
+            rows = across(options.windows, monitoring())
+        except FileNotFoundError as error:
+            print(f"skipped: {error}")
+            return
+    print("\n".join(["", *table(rows)]))
+    if options.results:
+        save(name, title, {"": rows})
 
 
 if __name__ == "__main__":

@@ -1,178 +1,129 @@
-"""How good are the candidates on a real catalogue, over several title-grouped splits?
+"""How good are the candidates, beside scikit-learn and AutoGluon, over several title-grouped splits?
 
-    python tests/benchmarks/quality.py                      the catalogues of configs/bestbuy15.yaml and books33.yaml
-    python tests/benchmarks/quality.py configs/catalog.yaml --seeds 3
+    python tests/benchmarks/quality.py                                  all catalogues, five splits, without AutoGluon
+    python tests/benchmarks/quality.py configs/bestbuy15.yaml --seeds 20
+    python tests/benchmarks/quality.py --peers tenfold                  also AutoGluon, ten times our CPU time (hours)
+    python tests/benchmarks/quality.py --peers first converged          ten times our first training's; to its own end
+    python tests/benchmarks/quality.py --show                           measures nothing, writes the tables anew
 
-Prints a Markdown table: the mean over split seeds, and what fusion gains over the tf-idf baseline on the same splits.
-`held_out` is macro-F1 on all products outside the gold set, each judged by a model that never saw it.
-A catalogue that is not there is skipped. Beside the candidates it measures two other fusions of the same features:
-the plain average of the branches' log-probabilities and, on request, feature-level fusion.
+What was measured is kept, a file for each catalogue, candidate and split in `results/quality/`, and not measured again
+unless `--again` asks for it: a run that is ended goes on where it was. A catalogue that is not there is skipped. Each
+candidate is trained in a process of its own, on one thread. `held_out` is macro-F1 on all products outside the gold
+set, each judged by a model that never saw it. `peer.py` says what AutoGluon has in common with us, and what not.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import logging
-import shutil
-import tempfile
-import time
-import warnings
-from collections import defaultdict
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import rayon  # noqa: F401 - sets the threads' environment before torch is imported
-import numpy as np
 
-from in_memory import prepare_in_memory
-from rayon.bundle import read_bundle
-from rayon.config import Config, parse_config, read_config, resolve_paths
-from rayon.data.dataset import Dataset, open_dataset
-from rayon.gold import GoldPredictions, predict_gold, predict_gold_baseline, report_gold
-from rayon.evaluation import macro_f1
-from rayon.inputs import Encoded, encode_dataset, split_rows, texts_of
-from rayon.models.baseline import baseline_probabilities
-from rayon.models.fusion import Pool
-from rayon.training import train_candidate
+from quality_candidates import BASELINES, OURS
+from quality_measure import Measured, apart, measure, measure_peer, prepare, read_experiment
+from quality_tables import write_tables
+from results import FOLDER
+from rayon.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ("configs/bestbuy15.yaml", "configs/books33.yaml")
-COLUMNS = (
-    *("macro_f1", "held_out", "weighted_f1", "accuracy", "ece", "gap", "0.95", "0.99"),
-    *("without_photo", "without_text", "cpu"),
-)
+CATALOGUES = ("configs/bestbuy15.yaml", "configs/books33.yaml", "configs/demo.yaml")
+MEASURED = tuple(name for name in (*BASELINES, *OURS) if name != "plain average")
+PEERS = {
+    "tenfold": "AutoGluon, tenfold",
+    "first": "AutoGluon, tenfold with encoding",
+    "converged": "AutoGluon, converged",
+}
+"""What limits AutoGluon: ten times our training's CPU seconds, those of encoding not counted, or counted; nothing."""
+KEPT = FOLDER / "quality"
+EPOCH = 0.34
+"""CPU seconds that AutoGluon takes for a training product and epoch: says for how many its learning rate is planned."""
+
+
+def kept(catalogue: str, candidate: str, seed: int) -> Path:
+    """Return the file of a measurement."""
+    return KEPT / catalogue / candidate.replace(",", "").replace(" ", "-") / f"{seed}.json"
+
+
+def keep(catalogue: str, seed: int, found: dict[str, Measured]) -> None:
+    """Write measurements, and say the most important number."""
+    for candidate, measured in found.items():
+        file = kept(catalogue, candidate, seed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = {"catalogue": catalogue, "candidate": candidate, "seed": seed, **measured}
+        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        told = f"macro-F1 {measured['macro_f1']:.3f}, {measured['train_cpu']:.0f} CPU s"
+        print(f"{catalogue} split {seed}: {candidate}: {told}", flush=True)
+
+
+def budget(config: Config, encoding: bool) -> tuple[int, int]:
+    """Return ten times the mean CPU seconds of our fusion's training on the splits measured so far, with or without
+    those of encoding its products, and the epochs that AutoGluon has time for within them.
+
+    Raises:
+        RuntimeError: fusion was not measured yet on this catalogue.
+    """
+    files = sorted((KEPT / config.name / "fusion").glob("*.json"))
+    if not files:
+        raise RuntimeError(f"the fusion of {config.name} was not measured yet, so AutoGluon's limit is not known")
+    told = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    spent = [one["train_cpu"] + encoding * one["encode_cpu"] for one in told]
+    limit = 10 * sum(spent) / len(spent)
+    return round(limit), max(1, int(limit / (EPOCH * told[0]["learnt"])))
+
+
+def peer(config: Config, seed: int, which: str, most_epochs: int, threads: int) -> dict[str, Measured]:
+    """Measure AutoGluon; where it is limited, its learning rate falls over the epochs that it has time for."""
+    if which == "converged":
+        return apart(measure_peer, config, seed, PEERS[which], None, most_epochs, threads)
+    return apart(measure_peer, config, seed, PEERS[which], *budget(config, encoding=which == "first"), threads)
+
+
+def run(config: Config, seeds: Sequence[int], candidates: Sequence[str], options: argparse.Namespace) -> list[str]:
+    """Measure what is missing on a catalogue; return what failed, in words."""
+    failed: list[str] = []
+    todo = [(seed, name, "") for seed in seeds for name in candidates]
+    todo += [(seed, PEERS[which], which) for which in options.peers for seed in seeds]
+    todo = [job for job in todo if options.again or not kept(config.name, job[1], job[0]).exists()]
+    if todo:
+        apart(prepare, config)
+    for seed, name, which in todo:
+        try:
+            peers = options.most_epochs, options.threads
+            keep(config.name, seed, peer(config, seed, which, *peers) if which else apart(measure, config, seed, name))
+        except RuntimeError as error:
+            failed.append(f"{config.name} split {seed}: {name}: {error}")
+            print(failed[-1], file=sys.stderr, flush=True)
+    return failed
 
 
 def main() -> None:
-    """Run the benchmark and print its tables."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="*", default=DEFAULT)
+    parser.add_argument("configs", nargs="*", default=CATALOGUES)
     parser.add_argument("--seeds", type=int, default=5, help="how many splits (5)")
-    parser.add_argument("--feature-fusion", action="store_true", help="also train feature-level fusion")
-    parser.add_argument("--json", type=Path, help="also write every measurement to this file")
-    arguments = parser.parse_args()
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
-    measured: dict[str, Any] = {}
-    for path in arguments.configs:
-        config = resolve_paths(parse_config(read_config((ROOT / path).read_text())), ROOT)
-        if not Path(config.catalog.products).exists():
+    parser.add_argument("--first", type=int, default=0, help="the first split's seed (0)")
+    parser.add_argument("--only", nargs="+", choices=MEASURED, default=MEASURED, metavar="CANDIDATE", help="of these")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=[], help="AutoGluon as well")
+    parser.add_argument("--most-epochs", type=int, default=20, help="of AutoGluon, converged (20, its own default)")
+    parser.add_argument("--threads", type=int, default=1, help="of AutoGluon (1); its seconds count all of them")
+    parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
+    parser.add_argument("--show", action="store_true", help="only write the tables of what is kept")
+    parser.add_argument("--catalogs", type=Path, help="where the real catalogues are (../shared/catalogs)")
+    options = parser.parse_args()
+    failed: list[str] = []
+    for path in [] if options.show else options.configs:
+        config = read_experiment(path, options.catalogs)
+        if not config.catalog.synthetic and not Path(config.catalog.products).exists():
             print(f"{path}: skipped, {config.catalog.products} is not there")
             continue
-        measured[config.name] = run(config, arguments.seeds, arguments.feature_fusion)
-        show(config.name, measured[config.name])
-    if arguments.json:
-        arguments.json.write_text(json.dumps(measured, indent=1))
-
-
-def run(config: Config, seeds: int, feature_fusion: bool) -> dict[str, list[dict[str, float]]]:
-    """Return, for each candidate, a dict of measurements a split."""
-    manifest, read_shard = prepare_in_memory(config)
-    results: dict[str, list[dict[str, float]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in range(seeds):
-            split = dataclasses.replace(config.split, seed=seed)
-            ours = dataclasses.replace(config, split=split)
-            dataset = open_dataset(manifest, read_shard, Path(folder) / "shards", split, ours.fusion.folds)
-            encoded = encode_dataset(dataset, ours)
-            held_out = cross_validated(dataset)
-            started = time.process_time()
-            baseline = predict_gold_baseline(dataset)
-            note(results["tfidf"], baseline, dataset, ours, started, held_out)
-            for kind in ("text", "image", "fusion"):
-                train(kind, dataset, encoded, ours, Path(folder) / "checkpoints", results)
-            if feature_fusion:
-                other = dataclasses.replace(ours, fusion=dataclasses.replace(ours.fusion, kind="feature"))
-                train("fusion", dataset, encoded, other, Path(folder) / "checkpoints", results, "feature fusion")
-            line = "  ".join(f"{name} {rows[-1]['macro_f1']:.3f}" for name, rows in results.items())
-            print(f"{config.name} split {seed}: {line}", flush=True)
-    return dict(results)
-
-
-def train(
-    kind: str,
-    dataset: Dataset,
-    encoded: Encoded,
-    config: Config,
-    folder: Path,
-    results: dict[str, list[dict[str, float]]],
-    name: str = "",
-) -> None:
-    """Train a candidate and note what it does on the gold set."""
-    started = time.process_time()
-    trained = train_candidate(kind, dataset, encoded, config, folder)
-    shutil.rmtree(folder)
-    bundle = read_bundle(trained.bundle)
-    held_out = macro_f1(trained.labels, trained.probabilities.argmax(axis=1), len(dataset.categories))
-    note(results[name or kind], predict_gold(bundle, dataset, encoded), dataset, config, started, held_out)
-    pool = bundle.served.pool
-    if kind == "fusion" and not name:
-        even = {state: tuple(1 / max(sum(w > 0 for w in ws), 1) for w in ws) for state, ws in pool.weights.items()}
-        flat = {state: (0.0,) * len(bias) for state, bias in pool.bias.items()}
-        averaged = bundle._replace(served=bundle.served._replace(pool=Pool(pool.branches, pool.modalities, even, flat)))
-        note(results["plain average"], predict_gold(averaged, dataset, encoded), dataset, config, started)
-
-
-def note(
-    rows: list[dict[str, float]],
-    gold: GoldPredictions,
-    dataset: Dataset,
-    config: Config,
-    started: float,
-    held_out: float = float("nan"),
-) -> None:
-    """Add one split's measurements to a candidate's rows; `gap` is mean confidence less accuracy."""
-    report = report_gold(gold, dataset, config)
-    rows.append(
-        {
-            **{name: interval.value for name, interval in report.metrics.items()},
-            "held_out": held_out,
-            "ece": report.ece,
-            "gap": float(np.exp(gold.log_probabilities.max(axis=1)).mean() - report.metrics["accuracy"].value),
-            **report.coverage,
-            "without_photo": report.without_photo if report.without_photo is not None else float("nan"),
-            "without_text": report.without_text if report.without_text is not None else float("nan"),
-            "cpu": time.process_time() - started,
-        }
-    )
-
-
-def cross_validated(dataset: Dataset) -> float:
-    """Return the baseline's macro-F1 on train and validation, each fold judged by a fit on the others: the products on
-    which the candidates' `held_out` is measured, which are four times as many as the gold set's.
-    """
-    learn, _ = split_rows(dataset, folds=1)
-    frame = dataset.frame.iloc[learn]
-    every = texts_of(dataset)
-    texts = [every[row] for row in learn]
-    labels, folds = frame["label"].to_numpy().astype(np.int64), frame["fold"].to_numpy()
-    predicted = np.zeros_like(labels)
-    for fold in np.unique(folds):
-        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        probabilities = baseline_probabilities(
-            [texts[i] for i in outside], labels[outside], [texts[i] for i in inside], len(dataset.categories)
-        )
-        predicted[inside] = probabilities.argmax(axis=1)
-    return macro_f1(labels, predicted, len(dataset.categories))
-
-
-def show(name: str, results: dict[str, list[dict[str, float]]]) -> None:
-    """Print a catalogue's table."""
-    splits = len(next(iter(results.values())))
-    print(f"\n### {name}, mean of {splits} title-grouped splits, 20% gold\n")
-    print("| candidate | " + " | ".join(COLUMNS) + " | over tf-idf |")
-    print("| --- |" + " --- |" * (len(COLUMNS) + 1))
-    base = [row["macro_f1"] for row in results["tfidf"]]
-    for candidate, rows in results.items():
-        cells = [np.mean([row[column] for row in rows]) for column in COLUMNS]
-        gain = np.mean([row["macro_f1"] - b for row, b in zip(rows, base, strict=True)])
-        shown = [
-            f"{cell:.1f}" if column == "cpu" else f"{cell:.3f}" for column, cell in zip(COLUMNS, cells, strict=True)
-        ]
-        print(f"| {candidate} | " + " | ".join(shown).replace("nan", "-") + f" | {gain:+.3f} |")
-    print()
+        seeds = range(options.first, options.first + options.seeds)
+        failed += run(config, seeds, options.only, options)
+        write_tables(KEPT)
+    write_tables(KEPT)
+    if failed:
+        raise SystemExit("\n".join(["failed:", *failed]))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,14 @@ from typing import Any
 import rayon  # noqa: F401 - sets the threads' environment before torch is imported
 import torch
 
+from results import save, table
 from scaling_metaflow import REQUEST_TASKS, requests, runs_known, tasks
 from scaling_stages import DIMS, PRODUCTS, ROOT, TABLES, UNTOLD, Bench, encode, forget_peak, peak
 from rayon.scaling.measured import fit_all
 
 KEPT = ROOT / "src" / "rayon" / "scaling" / "measured.json"
 Points = dict[str, list[dict[str, float]]]
+FITTED = ("fixed", "each", "exponent", "off")
 
 
 def apart(stage: Any, *arguments: Any) -> dict[str, float]:
@@ -108,6 +110,7 @@ def main() -> None:
     parser.add_argument("--table-sizes", type=int, nargs="+", default=[30_000, 100_000, 300_000])
     parser.add_argument("--skip", nargs="+", default=[], help="stages to leave out")
     parser.add_argument("--write", action="store_true", help=f"keep it in {KEPT.name}; what is skipped stays there")
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     started, busy = time.time(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="rayon-scaling-") as name:
@@ -125,12 +128,14 @@ def main() -> None:
         if options.write:
             keep(points, about, merge=bool(options.skip))
         tell("removing what was made")
-    for stage, quantities in fit_all(points).items():
-        for quantity, line in quantities.items():
-            print(
-                f"| {stage} | {quantity} | {line['fixed']:.3g} | {line['each']:.3g} | {line['exponent']:.2f} | "
-                f"{line['off']:.0%} |"
-            )
+    rows = [
+        {"stage": stage, "quantity": quantity, **{name: float(f"{line[name]:.3g}") for name in FITTED}}
+        for stage, quantities in fit_all(points).items()
+        for quantity, line in quantities.items()
+    ]
+    print("\n".join(table(rows)))
+    if options.results:
+        save("scaling", "What each stage costs: fixed + each * n^exponent", {"": rows}, busy=busy)
 
 
 def keep(points: Points, about: dict[str, Any], merge: bool) -> None:

@@ -35,6 +35,7 @@ from PIL import Image
 
 from encoding import compare
 from in_memory import train
+from results import Row, save
 from rayon.bundle import read_bundle
 from rayon.config import Config, Synthetic, parse_config, read_config
 from rayon.data.batches import BranchInputs
@@ -107,7 +108,7 @@ def bare(predictor: Predictor, config: Config, rows: int, batch: int, threads: i
     return run
 
 
-def against_bare_loop(rows: int, rounds: int) -> None:
+def against_bare_loop(rows: int, rounds: int) -> dict[str, list[Row]]:
     cores = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -126,10 +127,12 @@ def against_bare_loop(rows: int, rounds: int) -> None:
             for batch, threads in sorted({(32, cores), (8, cores), (32, 1)})
         }
         runs["rayon"] = ours
-        compare(f"{rows} products of the demo catalogue, {cores} threads", rows, runs, rounds)
+        title = f"{rows} products of the demo catalogue, {cores} threads"
+        return {title: compare(title, rows, runs, rounds)}
 
 
-def scale(sizes: list[int]) -> None:
+def scale(sizes: list[int]) -> list[Row]:
+    found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="rayon-scale-") as name:
         folder = Path(name)
         settings = yaml.safe_load((ROOT / "configs" / "debug.yaml").read_text())
@@ -154,6 +157,8 @@ def scale(sizes: list[int]) -> None:
                 flush=True,
             )
             before = (megabytes, speed)
+            found.append({"rows": rows, "seconds": elapsed, "rows a second": speed, "peak MB": megabytes})
+    return found
 
 
 def flow(folder: Path, settings: dict, which: str, *arguments: str) -> tuple[float, float, str]:
@@ -205,14 +210,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=300, help="products against the bare loop (300)")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     parser.add_argument("--scale", type=int, nargs="+", help="run ScoreFlow on catalogues of these sizes instead")
     options = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     if options.scale:
-        scale(options.scale)
+        name, title = "scoring-scale", "ScoreFlow on catalogues of several sizes"
+        tables = {"configs/debug.yaml": scale(options.scale)}
     else:
-        against_bare_loop(options.rows, options.rounds)
+        name, title = "scoring", "Scoring a shard, against bare loops in the same process"
+        tables = against_bare_loop(options.rows, options.rounds)
+    if options.results:
+        save(name, title, tables)
 
 
 if __name__ == "__main__":

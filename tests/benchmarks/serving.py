@@ -35,6 +35,7 @@ import rayon  # noqa: F401 - sets the threads' environment
 import httpx
 import yaml
 
+from results import Row, save, table
 from rayon.config import Synthetic
 from rayon.data.synthetic import iter_products
 from rayon.feedback import Store
@@ -52,14 +53,18 @@ class Load(NamedTuple):
     numbers: list[int]
     length: float
 
-    def line(self, name: str) -> str:
+    def row(self, name: str) -> Row:
         """A row of the table."""
         ordered = sorted(self.seconds)
         p95 = ordered[int(0.95 * (len(ordered) - 1))]
-        return (
-            f"| {name} | {len(ordered)} | {len(ordered) / self.length:.1f} | {1000 * statistics.median(ordered):.0f} | "
-            f"{1000 * p95:.0f} | {len(self.failures)} |"
-        )
+        return {
+            "phase": name,
+            "requests": len(ordered),
+            "a second": round(len(ordered) / self.length, 1),
+            "median ms": round(1000 * statistics.median(ordered)),
+            "p95 ms": round(1000 * p95),
+            "failures": len(self.failures),
+        }
 
 
 class App:
@@ -165,6 +170,7 @@ def main() -> None:
     parser.add_argument("--experiment", type=Path, default=ROOT / "configs" / "demo.yaml")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each phase")
     parser.add_argument("--pause", type=float, default=4.0, help="seconds between the requests of a paced client")
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     products = Products()
     with tempfile.TemporaryDirectory() as folder:
@@ -187,17 +193,20 @@ def main() -> None:
             unbatched = asyncio.run(load(alone, products, CLIENTS, options.seconds, 0.0, True))
         finally:
             alone.close()
-    print("| phase | requests | a second | median ms | p95 ms | failures |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, phase in (("single", single), ("paced", paced), ("full", full), ("unbatched", unbatched)):
-        print(phase.line(name))
+    phases = {"single": single, "paced": paced, "full": full, "unbatched": unbatched}
+    rows = [phase.row(name) for name, phase in phases.items()]
     acknowledged = {*paced.numbers, *full.numbers}
-    print(f"feedback acknowledged {len(acknowledged)}, lost {len(acknowledged - kept)}")
     ratio = (len(full.seconds) / full.length) / (len(unbatched.seconds) / unbatched.length)
     p95 = sorted(paced.seconds)[int(0.95 * (len(paced.seconds) - 1))]
-    print(f"throughput, batched over unbatched: {ratio:.2f}")
-    print(f"p95 of paced clients over the single client's median: {p95 / statistics.median(single.seconds):.2f}")
-    print(f"memory before and after the full minute: {before:.0f} MB, {after:.0f} MB")
+    notes = (
+        f"feedback acknowledged {len(acknowledged)}, lost {len(acknowledged - kept)}",
+        f"throughput, batched over unbatched: {ratio:.2f}",
+        f"p95 of paced clients over the single client's median: {p95 / statistics.median(single.seconds):.2f}",
+        f"memory before and after the full minute: {before:.0f} MB, {after:.0f} MB",
+    )
+    print("\n".join([*table(rows), *notes]))
+    if options.results:
+        save("serving", "The app under load, over loopback", {options.experiment.name: rows}, notes)
     for failure in sorted({*single.failures, *paced.failures, *full.failures, *unbatched.failures}):
         print("failure:", failure)
 

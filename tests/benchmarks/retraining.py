@@ -1,0 +1,182 @@
+"""What does a training cost after the catalogue has grown, what does Metaflow add, and how long do programs start?
+
+    python tests/benchmarks/retraining.py                                 +0, 1, 5 and 20% of configs/demo.yaml
+    python tests/benchmarks/retraining.py --config configs/debug.yaml     the machinery alone, encoders are tiny
+
+Growing: PreprocessFlow and TrainFlow are run for real on a generated catalogue, then on copies of all they left with so
+many more rows; features are found again by content. Metaflow: a flow with as many steps as TrainFlow that does nothing,
+against the same Python started once. Start-up: programs that say their help and end. Seconds of the processor count all
+processes, and do not depend on who else is at work; those of the clock do, and are medians of interleaved rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from results import ROOT, Row, save, table
+from rayon.config import Synthetic
+from rayon.data.synthetic import write_catalogue
+
+STEPS = ("start", "encode", "train", "evaluate", "gate", "end")
+"""Of TrainFlow, whose `train` has a task a candidate."""
+
+
+class Cost(NamedTuple):
+    """Seconds of the processor, of all processes together, and of the clock."""
+
+    cpu: float
+    wall: float
+
+
+def spend(command: list[str], folder: Path) -> Cost:
+    """Run a command in a folder; return what it cost.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    before, started = os.times(), time.perf_counter()
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    after, ended = os.times(), time.perf_counter()
+    if found.returncode:
+        raise SystemExit(f"{' '.join(command)[:200]} failed:\n{(found.stdout + found.stderr)[-3000:]}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Cost(cpu, ended - started)
+
+
+def run_flow(folder: Path, settings: Mapping[str, Any], which: str) -> Cost:
+    """Run a flow on the catalogue in a folder, with all that it keeps there."""
+    there = yaml.safe_load(yaml.safe_dump(dict(settings)))
+    there["catalog"].update(products=str(folder / "products.csv"), images=str(folder.parent / "raw" / "images"))
+    there["cache"] = str(folder / "cache")
+    file = str(ROOT / "flows" / f"{which}_flow.py")
+    return spend([sys.executable, file, "--config-value", "experiment", yaml.safe_dump(there), "run"], folder)
+
+
+def first_rows(source: Path, rows: int, target: Path) -> None:
+    """Write the first products of a catalogue."""
+    with open(source, encoding="utf-8", newline="") as lines, open(target, "w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out)
+        for number, row in enumerate(csv.reader(lines)):
+            if number <= rows:
+                writer.writerow(row)
+
+
+def growing(config: Path, percents: list[float]) -> list[Row]:
+    """Train, then train again with so many percent more rows; return what each cost, against the first."""
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    rows, seed = settings["catalog"]["synthetic"]["rows"], settings["catalog"]["synthetic"]["seed"]
+    categories = settings["catalog"]["synthetic"]["categories"]
+    settings["catalog"]["synthetic"] = None
+    settings["tracking"]["mode"] = "disabled"
+    most = round(rows * (1 + max(percents) / 100))
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="rayon-retraining-") as name:
+        home = Path(name)
+        source = write_catalogue(home / "raw", Synthetic(rows=most, categories=categories, seed=seed))
+        (home / "first").mkdir()
+        first_rows(source, rows, home / "first" / "products.csv")
+        base = [run_flow(home / "first", settings, which) for which in ("preprocess", "train")]
+        whole = sum(cost.cpu for cost in base)
+        for percent in (None, *percents):
+            costs, folder = base, home / f"grown-{percent}"
+            if percent is not None:
+                shutil.copytree(home / "first", folder, symlinks=True)
+                first_rows(source, round(rows * (1 + percent / 100)), folder / "products.csv")
+                costs = [run_flow(folder, settings, which) for which in ("preprocess", "train")]
+                shutil.rmtree(folder)
+            spent = sum(cost.cpu for cost in costs)
+            found.append(
+                {
+                    "training": "the first" if percent is None else f"{percent:g}% more rows",
+                    "rows": round(rows * (1 + (percent or 0) / 100)),
+                    "PreprocessFlow CPU s": costs[0].cpu,
+                    "TrainFlow CPU s": costs[1].cpu,
+                    "of the first": f"{spent / whole:.0%}",
+                    "seconds": sum(cost.wall for cost in costs),
+                }
+            )
+            print(found[-1], file=sys.stderr, flush=True)
+    return found
+
+
+def empty_flow(folder: Path) -> Path:
+    """Write a flow with TrainFlow's number of steps, none of which does anything."""
+    lines = ["import rayon", "from metaflow import FlowSpec, step", "", "class EmptyFlow(FlowSpec):"]
+    for name, following in zip(STEPS, (*STEPS[1:], None), strict=True):
+        lines += ["    @step", f"    def {name}(self):"]
+        lines += [f"        self.next(self.{following})" if following else "        pass"]
+    file = folder / "empty_flow.py"
+    file.write_text("\n".join([*lines, "", "if __name__ == '__main__':", "    EmptyFlow()", ""]), encoding="utf-8")
+    return file
+
+
+def interleaved(commands: Mapping[str, list[str]], folder: Path, rounds: int) -> dict[str, Cost]:
+    """Run commands in turn, so many times; return each one's medians."""
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            costs[name].append(spend(command, folder))
+    return {
+        name: Cost(statistics.median(c.cpu for c in each), statistics.median(c.wall for c in each))
+        for name, each in costs.items()
+    }
+
+
+def starting(rounds: int) -> list[Row]:
+    """What an empty flow and the start of programs cost, each against a Python that does nothing."""
+    with tempfile.TemporaryDirectory(prefix="rayon-starting-") as name:
+        folder = Path(name)
+        python = sys.executable
+        commands = {
+            "python -c pass": [python, "-c", "pass"],
+            "import rayon.inference": [python, "-c", "import rayon.inference"],
+            "import torch": [python, "-c", "import torch"],
+            "python -m rayon --help": [python, "-m", "rayon", "--help"],
+            "flows/train_flow.py show": [python, str(ROOT / "flows" / "train_flow.py"), "show"],
+            "app/app.py --help": [python, str(ROOT / "app" / "app.py"), "--help"],
+            f"an empty flow of {len(STEPS)} steps": [python, str(empty_flow(folder)), "run"],
+        }
+        medians = interleaved(commands, folder, rounds)
+    return [{"what": name, "CPU s": cost.cpu, "seconds": cost.wall, "rounds": rounds} for name, cost in medians.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "configs" / "demo.yaml", help="with a generated catalogue"
+    )
+    parser.add_argument("--grow", type=float, nargs="+", default=[0.0, 1.0, 5.0, 20.0], help="percent of rows more")
+    parser.add_argument("--rounds", type=int, default=5, help="of what is started (5)")
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
+    options = parser.parse_args()
+    grown = growing(options.config, options.grow)
+    started = starting(options.rounds)
+    empty, train = started[-1]["CPU s"], grown[0]["TrainFlow CPU s"]
+    notes = [
+        "PreprocessFlow and TrainFlow: all their processes. Every training trains all heads anew; what is saved is the "
+        "encoding of products that were there.",
+        f"Metaflow: an empty flow of {len(STEPS)} steps, as many as TrainFlow has, takes {empty:.1f} CPU s, "
+        f"{empty / train:.0%} of the first TrainFlow.",
+    ]
+    tables = {f"Training again, {options.config.name}": grown, "Starting, medians": started}
+    for title, rows in tables.items():
+        print("\n".join(["", title, "", *table(rows)]))
+    if options.results:
+        save("retraining", "Training again, and what Metaflow and starting cost", tables, notes)
+
+
+if __name__ == "__main__":
+    main()
