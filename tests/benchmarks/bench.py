@@ -90,6 +90,12 @@ BENCHMARKS = {
         "retraining.py --results --grow 5 --rounds 1",
         *("15 min", "5 min"),
     ),
+    "newcomer": Benchmark(
+        "an import, the first command, the first prediction (needs a model: make train)",
+        "newcomer.py --results",
+        "newcomer.py --results",
+        *("2 min", "2 min"),
+    ),
     "peers": Benchmark(
         "quality beside AutoGluon, in an environment of its own (6 GB)",
         "quality.py --peers tenfold first converged",

@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from results import save
+
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 5
 
@@ -39,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="", help="as of python -m rayon classify")
     parser.add_argument("--experiment", default="configs/demo.yaml")
+    parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     python = [sys.executable]
@@ -58,9 +61,14 @@ def main() -> None:
             "python -m rayon classify": classify,
         }
         processor_seconds(classify())  # conversions, compiled files
+        found = []
         for name, command in rows.items():
             seconds = [processor_seconds(command()) for _ in range(ROUNDS)]
             print(f"{name:34} {statistics.median(seconds):6.2f} s of processor ({min(seconds):.2f}-{max(seconds):.2f})")
+            median, least, most = statistics.median(seconds), min(seconds), max(seconds)
+            found.append({"command": name, "CPU s, median": median, "least": least, "most": most, "rounds": ROUNDS})
+        if options.results:
+            save("newcomer", "What the first commands cost", {options.experiment: found})
 
 
 if __name__ == "__main__":
