@@ -59,8 +59,8 @@ NOTES = (
     "encoding: to ten times those of a first training. Its learning rate is planned for the epochs that fit. "
     "Converged: its own early stopping, or the epochs that the table says.",
     "Below an epoch AutoGluon has hardly learnt, some steps of a rate that is still rising: being ahead of it there "
-    "says that such a budget does not suffice to tune encoders on a CPU, and nothing of how good it becomes. A limit that "
-    "has no row was not measured.",
+    "says that such a budget does not suffice to tune encoders on a CPU, and nothing of how good it becomes. A limit "
+    "that has no row was not measured.",
     "AutoGluon has the same text, photos, tokens and weights of multilingual-e5-small and EfficientNet-Lite0, tuned "
     "end to end with its own recipe; it lacks the second text encoder and n-grams (tests/benchmarks/peer.py).",
 )
