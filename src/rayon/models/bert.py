@@ -36,7 +36,10 @@ class States(NamedTuple):
 
 
 class Bert(nn.Module):
-    """A BERT without pooler: `input_ids` and `attention_mask`, both (N, L), to states (N, L, hidden_size)."""
+    """A BERT without pooler, whose weights wait to be loaded.
+
+    `input_ids` and `attention_mask`, both (N, L), become states (N, L, hidden_size).
+    """
 
     def __init__(self, config: BertSettings) -> None:
         super().__init__()
@@ -59,7 +62,11 @@ class _Embeddings(nn.Module):
     def __init__(self, config: BertSettings) -> None:
         super().__init__()
         width = config.hidden_size
-        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        # Not drawn at random, which takes a second for 250,000 words: weights are loaded. (torch's "meta" device, which
+        # draws nothing either, imports its compiler: another second.)
+        self.word_embeddings = nn.Embedding.from_pretrained(
+            torch.empty(config.vocab_size, width), freeze=False, padding_idx=config.pad_token_id
+        )
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
         self.LayerNorm = nn.LayerNorm(width, eps=config.layer_norm_eps)

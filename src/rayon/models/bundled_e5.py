@@ -105,8 +105,7 @@ def convert(binary: Path, folder: Path) -> None:
 
 def load(folder: Path) -> tuple[Bert, Tokenizer]:
     """Return the BERT and the tokenizer that `convert` wrote into `folder`."""
-    with torch.device("meta"):  # every weight is replaced by the file's
-        model = Bert(BertSettings(**json.loads((folder / "config.json").read_text())))
+    model = Bert(BertSettings(**json.loads((folder / "config.json").read_text())))
     model.load_state_dict(load_file(folder / "model.safetensors"), assign=True)
     return model, Tokenizer.from_file(str(folder / "tokenizer.json"))
 
