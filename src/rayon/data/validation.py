@@ -7,15 +7,17 @@ a photo can be used is told by `rayon.data.images`, and a product with a text is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from numpy.typing import NDArray
-from pandera.errors import SchemaErrors
 
 from rayon.data.text import clean_label, clean_text
 from rayon.schema import CATEGORY, DESCRIPTION, DESIGNATION, IMAGE, PRODUCT_ID, REJECT_COLUMNS
+
+if TYPE_CHECKING:  # who reads rejects, as all that score do, checks nothing
+    import pandera.pandas as pa
 
 _EVIDENCE = "_evidence"
 _REPEATED = "_repeated"
@@ -71,6 +73,8 @@ def validate_products(
     `category_counts` gives the number of valid products by category, 'rare_category' below
     `min_products_per_category`. `seen` remembers ids between chunks.
     """
+    from pandera.errors import SchemaErrors
+
     # An id is taken by the first row that is a row at all, whatever else is wrong with that row.
     ids = frame[PRODUCT_ID].where(frame["problem"].eq(""), "")
     checked = frame.copy(deep=False)
@@ -120,6 +124,8 @@ _SENTENCES = {
 
 def _rules(require_category: bool, min_products_per_category: int) -> pa.DataFrameSchema:
     """Return the rules as a schema; each check is named by the reason code that it gives."""
+    import pandera.pandas as pa
+
     known = [_rule("missing_category", lambda values: values.ne(""))] if require_category else []
     return pa.DataFrameSchema(
         {
@@ -135,6 +141,8 @@ def _rules(require_category: bool, min_products_per_category: int) -> pa.DataFra
 
 
 def _rule(reason: str, holds: Callable[[pd.Series], pd.Series]) -> pa.Check:
+    import pandera.pandas as pa
+
     return pa.Check(holds, name=reason)
 
 
