@@ -30,7 +30,10 @@ napoleon_numpy_docstring = False
 
 nitpicky = True  # a name below rayon that is not there is a mistake; other libraries are not linked
 nitpick_ignore_regex = [(r"py:.*", r"(?!rayon\.).*"), (r"py:.*", r".*\.(T|Item|Result)")]  # the latter: type variables
-suppress_warnings = ["ref.python"]  # an annotation's bare name that two modules have
+suppress_warnings = [
+    "ref.python",  # an annotation's bare name that two modules have
+    "myst.xref_missing",  # Markdown outside docs/, such as notebooks/LOG.md
+]
 
 
 def setup(app):

@@ -64,7 +64,7 @@ class _Embeddings(nn.Module):
         width = config.hidden_size
         # Not drawn at random, which takes a second for 250,000 words: weights are loaded. (torch's "meta" device, which
         # draws nothing either, imports its compiler: another second.)
-        self.word_embeddings = nn.Embedding.from_pretrained(
+        self.word_embeddings = nn.Embedding.from_pretrained(  # type: ignore[no-untyped-call]
             torch.empty(config.vocab_size, width), freeze=False, padding_idx=config.pad_token_id
         )
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
