@@ -6,6 +6,7 @@ Knows the registry and the data package; it holds no rule of its own.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,18 @@ if TYPE_CHECKING:
     from rayon.data.preprocessing import BuiltShard
 
 
+_DISK = {
+    errno.ENOSPC: "a disk is full",
+    errno.EDQUOT: "the quota of a disk is used up",
+    errno.EROFS: "a disk can only be read",
+    errno.EACCES: "a folder may not be written to",
+}
+_ROOM = (
+    "Free space (`python -m rayon gc` lists what nothing needs), or name another place: `cache:` and `shared:` of the "
+    "experiment, METAFLOW_DATASTORE_SYSROOT_LOCAL for runs. Then run it again: nothing that finished is lost."
+)
+
+
 class RayonError(MetaflowException):
     """Something the user can mend: Metaflow prints its sentence as the reason why the step failed."""
 
@@ -66,6 +79,10 @@ def stopping() -> Iterator[None]:
         yield
     except _mistakes() as error:
         raise RayonError(str(error)) from None
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise RayonError(f"{_DISK[error.errno]}{f': {error.filename}' if error.filename else ''}. {_ROOM}") from None
 
 
 def _mistakes() -> tuple[type[Exception], ...]:
@@ -140,7 +157,8 @@ def encode_and_tell(manifest: str, config: Config) -> dict[str, int]:
     from rayon.inputs import encode_dataset
 
     dataset = load_dataset(manifest, config)
-    encoded = encode_dataset(dataset, config, progress_line()).encoded
+    with stopping():
+        encoded = encode_dataset(dataset, config, progress_line()).encoded
     for source, count in encoded.items():
         print(f"{source}: {count:,} of {len(dataset):,} products encoded, the others were found")
     return encoded
