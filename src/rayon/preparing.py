@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -68,6 +69,8 @@ class RayonError(MetaflowException):
 
 def load_config(experiment: Any, root: Path) -> Config:
     """Return the settings of a flow's `Config`, with relative paths starting at `root`."""
+    # Metaflow silences every warning, ours too: that features were damaged, say, or are not shared
+    warnings.filterwarnings("default", category=UserWarning, module=r"rayon\.")
     settings = experiment.to_dict() if hasattr(experiment, "to_dict") else dict(experiment)
     return resolve_paths(parse_config(settings), root)
 
