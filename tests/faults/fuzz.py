@@ -30,6 +30,11 @@ def campaign(scratch: Path, examples: int) -> None:
     print(f"{time.monotonic() - begun:.0f} s, exit code {done.returncode}", flush=True)
     if not report.exists():
         raise RuntimeError(f"the property tests did not run: {(done.stdout + done.stderr)[-2000:]}")
+    keep(report, scratch, examples)
+
+
+def keep(report: Path, scratch: Path, examples: int) -> None:
+    """Keep a line a property of pytest's report."""
     with (scratch / "fuzz.jsonl").open("w", encoding="utf-8") as lines:
         for case in ET.parse(report).iter("testcase"):
             name, problem = case.get("name", ""), case.find("failure")

@@ -67,6 +67,7 @@ def by_flow(kills: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def write(scratch: Path, command: str = "") -> int:
     """Write both files from the records of a campaign; return 1 where anything did not hold."""
     kills, faults, fuzz = (read(scratch / f"{name}.jsonl") for name in ("kills", "faults", "fuzz"))
+    notes = scratch / "notes.txt"  # what whoever ran it wants to say beside the tables
     newest = {record["fault"]: record for record in faults}
     tried = {record["property"]: record for record in fuzz}
     content = {
@@ -76,6 +77,7 @@ def write(scratch: Path, command: str = "") -> int:
         "commit": _commit(),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "notes": notes.read_text(encoding="utf-8").splitlines() if notes.exists() else [],
         "kills": len(kills),
         "seeds": sorted({kill["seed"] for kill in kills}),
         "rows": {"kills": by_flow(kills), "faults": list(newest.values()), "fuzz": list(tried.values())},
@@ -99,6 +101,8 @@ def as_markdown(content: dict[str, Any]) -> str:
         f"{host['memory_gb']} GB. "
         + ", ".join(f"{name} {number}" for name, number in content["versions"].items())
         + ".",
+        "",
+        *content.get("notes", []),
         "",
         f"{content['kills']} kills by SIGKILL, at random moments, seeds {content['seeds']}:",
         "",
