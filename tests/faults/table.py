@@ -125,7 +125,7 @@ def as_markdown(content: dict[str, Any]) -> str:
 
 def _here(text: str) -> str:
     """Leave out where this machine keeps the checkout and its packages."""
-    for folder in (Path(metaflow.__file__).parents[1], ROOT):
+    for folder in (Path(metaflow.__file__).parents[1], ROOT, Path(sys.executable).parent):
         text = text.replace(f"{folder}/", "")
     return text
 
