@@ -15,8 +15,8 @@ import faults_disk
 import faults_files
 import faults_services
 import faults_time
-from bench import Bench
 from home import furnish
+from spoiling import Bench
 
 FAULTS = {**faults_disk.FAULTS, **faults_time.FAULTS, **faults_files.FAULTS, **faults_services.FAULTS}
 

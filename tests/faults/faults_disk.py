@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import Bench, Outcome, failed, fill, small_disk
 from readers import look
+from spoiling import Bench, Outcome, failed, fill, small_disk
 from work import WORKS, run_work
 
 

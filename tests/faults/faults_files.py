@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from bench import Bench, Outcome, failed, spoil
 from home import NAME, Home
 from metaflow import Run, Task, namespace
 from readers import look
+from spoiling import Bench, Outcome, failed, spoil
 from work import WORKS, run_work
 
 from rayon.bundle import dump_bundle, read_bundle

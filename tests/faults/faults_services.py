@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-from bench import Bench, Outcome, failed
 from home import Home, comment
 from postgres import postgres
 from readers import look
 from servers import Line, free_port, object_store
+from spoiling import Bench, Outcome, failed
 from work import WORKS, run_work
 
 _KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}

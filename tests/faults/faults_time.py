@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from contextlib import suppress
 
-from bench import Bench, Outcome
 from home import NAME, Home, comment
 from readers import look
+from spoiling import Bench, Outcome
 from work import WORKS, run_work
 
 HOUR = 3600

@@ -12,11 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from bench import spoil
 from home import NAME, Home
 from kills import disturb, processes
 from metaflow import Run, Task, namespace
 from readers import _features, _store
+from spoiling import spoil
 from table import as_markdown, by_flow, machine
 
 from rayon.champions import RegistryError, keep_order
