@@ -101,6 +101,10 @@ docs: $(STAMP)  ## build the reference of the library and the guides into build/
 bench: $(STAMP)  ## run the benchmarks, tables to tests/benchmarks/results (hours; BENCH="--quick", "--help", "--only quality")
 	$(BIN)/python tests/benchmarks/bench.py $(BENCH)
 
+.PHONY: faults
+faults: $(STAMP)  ## kill flows, fill disks, cut lines, feed nonsense; what must hold after each is checked (two hours)
+	$(BIN)/python tests/faults/run.py $(FAULTS)
+
 REGISTRY ?= rayon
 TAG ?= latest
 

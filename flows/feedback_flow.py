@@ -65,12 +65,14 @@ class FeedbackFlow(FlowSpec):
     @step
     def start(self):
         """Read and inspect new feedback; pack what is accepted."""
+        from rayon.champions import keep_order
         from rayon.feedback_run import build_accepted, inspect_new, open_feedback, read_new, tally
         from rayon.preparing import load_config, open_latest, stopping
-        from rayon.registry import artifact_names, feedback_state, make_locator
+        from rayon.registry import artifact_names, feedback_state, feedback_tag, make_locator
 
         config = load_config(self.experiment, ROOT)
         with stopping():
+            keep_order(current.flow_name, current.run_id, feedback_tag(config.name))
             store, state = open_feedback(config), feedback_state(config.name)
             entries = read_new(store, state)
             print(f"{len(entries):,} pieces of feedback to look at, {len(state.waiting):,} of them waited")

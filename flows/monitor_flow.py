@@ -91,12 +91,15 @@ class MonitorFlow(FlowSpec):
     @step
     def start(self):
         """Choose the reference and what is compared with it."""
+        from rayon.champions import keep_order
+        from rayon.monitor_run import monitor_tag
         from rayon.preparing import load_config, stopping
         from rayon.production import app_source, choose_sources
         from rayon.registry import find_reference
 
         config = load_config(self.experiment, ROOT)
         with stopping():
+            keep_order(current.flow_name, current.run_id, monitor_tag(config.name))
             self.reference = find_reference(self.model, config.name)
             self.sources = choose_sources(config.name, self.window, self.scored, self.file)
             if not self.scored and not self.file:
@@ -173,10 +176,12 @@ class MonitorFlow(FlowSpec):
         """Draw the cards, the second one being the report; say the verdict, why, where to look and what to run next."""
         from rayon.cards import Report, monitor_card
         from rayon.events import request_retraining
-        from rayon.monitor_run import closing_lines, view_command
+        from rayon.monitor_run import closing_lines, monitor_tag, view_command
         from rayon.preparing import load_config
 
         config = load_config(self.experiment, ROOT)
+        # again: a resumed run takes over the steps that had finished without running them, and is looked up by its tag
+        current.run.add_tag(monitor_tag(config.name))
         self.request, self.silence = "", ""
         if self.verdict["verdict"] in config.retraining.verdicts:
             self.request = f"the monitor says {self.verdict['verdict']}: {'; '.join(self.verdict['reasons'][:3])}"

@@ -75,10 +75,12 @@ class PreprocessFlow(FlowSpec):
         """Read and validate the catalogue; plan the shards that are new."""
         from rayon.data.planning import plan_dataset
         from rayon.preparing import load_config, provide_catalog, stopping
-        from rayon.registry import latest_dataset, read_keys
+        from rayon.champions import keep_order
+        from rayon.registry import dataset_tag, latest_dataset, read_keys
 
         config = load_config(self.experiment, ROOT)
         with stopping():
+            keep_order(current.flow_name, current.run_id, dataset_tag(config.name))
             config = provide_catalog(config, tell=print)
             last = None if self.fresh else latest_dataset(config.name)
             self.plan = plan_dataset(config, last.manifest if last else None, read_keys)
@@ -143,9 +145,12 @@ class PreprocessFlow(FlowSpec):
         from rayon.cards import dataset_card
         from rayon.data.shards import Manifest
         from rayon.preparing import dataset_values, load_config, open_version, sample_photos, track
+        from rayon.registry import dataset_tag
 
         config = load_config(self.experiment, ROOT)
         manifest = Manifest.from_json(self.manifest)
+        # again: a resumed run takes over the steps that had finished without running them, and is looked up by its tag
+        current.run.add_tags([dataset_tag(config.name), f"fingerprint:{manifest.fingerprint[:12]}"])
         dataset = open_version(manifest, config)
         frame = dataset.frame
         current.card["dataset"].extend(

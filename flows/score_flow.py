@@ -192,9 +192,12 @@ class ScoreFlow(FlowSpec):
         from rayon.bundle_document import describe_bundle
         from rayon.cards import scores_card
         from rayon.preparing import load_config
+        from rayon.registry import scores_tag
         from rayon.score_run import trained_mix
 
         config, summary = load_config(self.experiment, ROOT), self.summary
+        # again: a resumed run takes over the steps that had finished without running them, and is looked up by its tag
+        current.run.add_tag(scores_tag(config.name))
         document = describe_bundle(self.bundle)
         precision = config.score.precision
         threshold = next(t["confidence"] for t in document["thresholds"] if t["precision"] == precision)

@@ -75,12 +75,15 @@ class TrainFlow(FlowSpec):
     @step
     def start(self):
         """Take the dataset version to train on; prepare one where there is none."""
+        from rayon.champions import keep_order
         from rayon.events import open_reasons
         from rayon.experiment import check_policy
         from rayon.preparing import choose_dataset, load_config, stopping
+        from rayon.registry import model_tag
 
         config = load_config(self.experiment, ROOT)
         with stopping():
+            keep_order(current.flow_name, current.run_id, model_tag(config.name))
             check_policy(self.promote)
             chosen = choose_dataset(config, self.dataset, current, store=lambda name, data: setattr(self, name, data))
         self.manifest, self.dataset_run = chosen.manifest.to_json(), chosen.run
@@ -187,7 +190,11 @@ class TrainFlow(FlowSpec):
     def end(self):
         """Say in six lines what was trained, how good it is, against what, where to look and what to run next."""
         from rayon.closing import closing_lines
+        from rayon.preparing import load_config
+        from rayon.registry import model_tag
 
+        # again: a resumed run takes over the steps that had finished without running them, and is looked up by its tag
+        current.run.add_tag(model_tag(load_config(self.experiment, ROOT).name))
         told = (self.report, self.comparison, self.selected, self.dataset_run, self.wandb, self.verdict, self.promoted)
         for line in closing_lines(*told, current):
             print(line)

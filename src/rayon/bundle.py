@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 import torch
+from pydantic import BaseModel
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from rayon.bundle_document import FORMAT, HEADER, BundleError, describe_bundle
+from rayon.bundle_document import CHECKSUM, FORMAT, HEADER, UNSEALED, BundleError, check_seal, describe_bundle, seal
 from rayon.calibration import Tempering
 from rayon.config import ImageBranch, NgramBranch, Preprocess, TextBranch
 from rayon.models.encoders import EncoderError, load_image_encoder, load_text_encoder
@@ -66,6 +67,27 @@ class Bundle(NamedTuple):
     projections: Mapping[str, Projection] = MappingProxyType({})
 
 
+class _Threshold(BaseModel):
+    precision: float
+    confidence: float
+    coverage: float
+
+
+class _Network(BaseModel):
+    branches: list[tuple[str, str, str, int, str]]
+
+
+class _Facts(BaseModel):
+    """What of a bundle's document nothing else would check when it is read."""
+
+    network: _Network
+    categories: list[str]
+    encoder_keys: dict[str, str]
+    thresholds: list[_Threshold]
+    reference: dict[str, Any]
+    about: dict[str, Any]
+
+
 def dump_bundle(bundle: Bundle) -> bytes:
     """Return the bundle as bytes; `read_bundle` restores it."""
     served = bundle.served
@@ -78,6 +100,7 @@ def dump_bundle(bundle: Bundle) -> bytes:
             tensors[f"projection.{modality}.{name}"] = torch.from_numpy(getattr(projection, name))
     document = {
         "format": FORMAT,
+        CHECKSUM: UNSEALED,
         "network": served.network.options,
         "pool": {
             **served.pool._asdict(),
@@ -98,7 +121,7 @@ def dump_bundle(bundle: Bundle) -> bytes:
         },
     }
     contiguous: dict[str, Tensor] = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return bytes(save_tensors(contiguous, metadata={HEADER: json.dumps(document, ensure_ascii=False)}))
+    return seal(save_tensors(contiguous, metadata={HEADER: json.dumps(document, ensure_ascii=False)}))
 
 
 def read_bundle(data: bytes) -> Bundle:
@@ -108,7 +131,9 @@ def read_bundle(data: bytes) -> Bundle:
         BundleError: the bytes are cut off or no bundle, or the bundle was written by a newer version.
     """
     document = describe_bundle(data)
+    check_seal(data)
     try:
+        facts = _Facts.model_validate(document)
         tensors = load_tensors(data)
         text, image = TextBranch(**_tuples(document["text"])), ImageBranch(**_tuples(document["image"]))
         ngram = NgramBranch(**_tuples(document["ngram"]))
@@ -146,17 +171,16 @@ def read_bundle(data: bytes) -> Bundle:
                 {state: Tempering(*values) for state, values in pool.get("tempering", {}).items()},
             ),
         )
-        thresholds = tuple(Thresholds(**threshold) for threshold in document["thresholds"])
         return Bundle(
             served,
-            tuple(document["categories"]),
+            tuple(facts.categories),
             text,
             image,
             ngram,
-            document["encoder_keys"],
-            thresholds,
-            document["reference"],
-            document["about"],
+            facts.encoder_keys,
+            tuple(Thresholds(**dict(threshold)) for threshold in facts.thresholds),
+            facts.reference,
+            facts.about,
             Preprocess(**document.get("preprocess", {})),
             projections,
         )

@@ -6,6 +6,7 @@ Knows where the document is and which formats can be read; what is in it is `ray
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 FORMAT = 3
@@ -15,6 +16,13 @@ projections; what such a bundle says is observed without views."""
 
 HEADER = "rayon"
 """The key of the document among a safetensors file's metadata."""
+
+
+CHECKSUM = "sha256"
+"""The key within the document of a checksum over all bytes of the bundle, with zeros in its own place. A bundle of the
+time before there was one is read unchecked."""
+
+UNSEALED = "0" * 64
 
 
 class BundleError(ValueError):
@@ -36,4 +44,29 @@ def describe_bundle(data: bytes) -> dict[str, Any]:
         raise BundleError("these bytes are no rayon bundle, or only the beginning of one: take it again.") from error
     if version > FORMAT:
         raise BundleError(f"the bundle has format {version}, this rayon reads up to {FORMAT}: update rayon.")
+    document.pop(CHECKSUM, None)
     return document
+
+
+def seal(data: bytes) -> bytes:
+    """Return a bundle, whose document has `UNSEALED` as its checksum, with the right one."""
+    place = data.index(UNSEALED.encode())
+    return b"".join([data[:place], sha256(data).hexdigest().encode(), data[place + len(UNSEALED) :]])
+
+
+def check_seal(data: bytes) -> None:
+    """Compare a bundle, which `describe_bundle` could read, with its checksum.
+
+    Raises:
+        BundleError: some bytes are not those that were written.
+    """
+    length = int.from_bytes(data[:8], "little")
+    told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER]).get(CHECKSUM)
+    if told is None:
+        return
+    place = data.find(str(told).encode(), 8, 8 + length)
+    digest = sha256(memoryview(data)[: max(place, 0)])
+    digest.update(UNSEALED.encode())
+    digest.update(memoryview(data)[max(place, 0) + len(UNSEALED) :])
+    if digest.hexdigest() != told:
+        raise BundleError("the bundle is damaged (its checksum differs): take the artifact again, or train anew.")

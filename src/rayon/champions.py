@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import uuid
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from metaflow import Flow, Run, current, namespace
+from metaflow.datastore.exceptions import DataException
 from metaflow.exception import MetaflowNotFound
 from metaflow.util import get_username
 
@@ -25,6 +29,7 @@ SWEPT = "rayon.swept"
 """The tag of a run whose data were deleted (`rayon.keeping`), where the metadata cannot be."""
 
 _PREFIX = "rayon.event:"
+_ORDER = "rayon.order:"
 _MICROSECOND_DIGITS = 16
 _REASON_CHARS = 160  # a tag holds 500 bytes
 
@@ -49,6 +54,22 @@ class Event(NamedTuple):
     who: str
     reason: str
     verdict: str
+
+
+@contextmanager
+def undamaged(what: str, remedy: str) -> Iterator[None]:
+    """Turn what reading an artifact raises whose file is damaged into a sentence.
+
+    Raises:
+        RegistryError: with `what` is damaged and the `remedy`.
+    """
+    try:
+        yield
+    except (DataException, pickle.UnpicklingError, zlib.error, EOFError, OSError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise RegistryError(
+            f"{what} cannot be read, its file in the datastore is damaged ({told}). {remedy}"
+        ) from error
 
 
 def champion_tag(name: str) -> str:
@@ -116,12 +137,30 @@ def runs_tagged(flow: str, *tags: str) -> Iterator[Run]:
         found = [run for run in Flow(flow).runs(_branch_tag(), *tags) if SWEPT not in run.tags]
     except MetaflowNotFound:
         return
-    yield from sorted(found, key=started, reverse=True)
+    yield from sorted(found, key=_place, reverse=True)
 
 
 def finished_runs(flow: str, *tags: str) -> Iterator[Run]:
     """Yield those of `runs_tagged` that finished well: one that was killed on the way is as if it had not been."""
     return (run for run in runs_tagged(flow, *tags) if run.successful)
+
+
+def keep_order(flow: str, run_id: str, tag: str) -> None:
+    """Let a run that begins now come after all runs of its flow with this tag, should the clock have been set back.
+
+    A run is as old as the clock says; one that finds others that seem to come later is tagged with its place in line.
+    """
+    namespace(None)
+    run = Run(f"{flow}/{run_id}")
+    newest = max((_place(other) for other in runs_tagged(flow, tag) if other.id != run_id), default=0)
+    if newest >= _place(run):
+        run.add_tag(f"{_ORDER}{newest + 1}")
+
+
+def _place(run: Run) -> int:
+    """Return a run's place in line: when it began, in microseconds, or what `keep_order` says."""
+    told = [int(tag.removeprefix(_ORDER)) for tag in run.user_tags if tag.startswith(_ORDER)]
+    return max(told, default=0) or int(started(run).timestamp() * 1e6)
 
 
 def run_path(flow: str, run: str) -> str:
@@ -190,7 +229,10 @@ def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdi
         verdict,
     )
     facts = {"name": name, **{field: value for field, value in event._asdict().items() if field != "to"}}
-    promoted.add_tags([champion_tag(name), _PREFIX + json.dumps(facts, ensure_ascii=False, separators=(",", ":"))])
+    try:
+        promoted.add_tags([champion_tag(name), _PREFIX + json.dumps(facts, ensure_ascii=False, separators=(",", ":"))])
+    except UnboundLocalError as error:  # Metaflow's own, of a disk that cannot be written to
+        raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     return event
 
 

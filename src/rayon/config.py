@@ -10,7 +10,8 @@ import dataclasses
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -26,6 +27,10 @@ NonNegative = Annotated[int, Field(ge=0)]
 Cron = Annotated[str, Field(pattern=r"^$|^\S+( \S+){4}$")]
 GramRange = tuple[Positive, Positive]
 T = TypeVar("T")
+
+_MANY = 100_000
+_TOLD_CHARS = 200
+"""How much of a wrong value is repeated in a message."""
 
 
 class ConfigError(ValueError):
@@ -73,6 +78,8 @@ class Catalog:
     synthetic: Synthetic | None = None
 
     def __post_init__(self) -> None:
+        if "\0" in f"{self.products}{self.labels}{self.images}":
+            raise ValueError("a path holds a NUL character")
         if self.synthetic is not None and "://" in self.products:
             raise ValueError("a generated catalogue is written to a folder of this machine: make `products` a path")
 
@@ -402,8 +409,8 @@ class Config:
     resources: Resources = dataclasses.field(default_factory=Resources)
     deploy: Deploy = dataclasses.field(default_factory=Deploy)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
-    cache: str = ".rayon"
-    shared: str = ""
+    cache: Annotated[str, Field(pattern=r"^[^\x00]*$")] = ".rayon"
+    shared: Annotated[str, Field(pattern=r"^[^\x00]*$")] = ""
 
 
 _ADAPTER: TypeAdapter[Config] = TypeAdapter(Config)
@@ -434,10 +441,36 @@ def parse_settings(adapter: TypeAdapter[T], root: type[T], settings: Mapping[str
     """
     try:
         # a YAML date is no JSON: as text it is judged like any other value
-        return adapter.validate_json(json.dumps(dict(settings), default=str), strict=True)
+        return adapter.validate_json(json.dumps(_plain(settings, count(1)), default=str), strict=True)
+    except RecursionError:
+        raise ConfigError("the configuration holds itself (an alias of YAML that is within its anchor).") from None
     except ValidationError as error:
         lines = [_explain(problem, root) for problem in error.errors(include_url=False)]
         raise ConfigError("the configuration has mistakes:\n" + "\n".join(f"  - {line}" for line in lines)) from None
+
+
+def _plain(value: Any, counter: Iterator[int], key: str = "") -> Any:
+    """Return settings as JSON takes them, with every key as text: YAML takes numbers, dates and lists for keys too."""
+    if next(counter) > _MANY:  # aliases of aliases
+        raise ConfigError(f"the configuration holds more than {_MANY:,} values: does an alias of YAML repeat itself?")
+    if isinstance(value, Mapping):
+        return {
+            _plain(str(name), counter, key): _plain(inner, counter, f"{key}.{name}" if key else str(name))
+            for name, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_plain(inner, counter, f"{key}.{place}") for place, inner in enumerate(value)]
+    if isinstance(value, str) and not _is_text(value):
+        raise ConfigError(f"the configuration has a mistake: '{key}' holds half a character (a lone surrogate).")
+    return value
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_config(text: str) -> dict[str, Any]:
@@ -457,7 +490,8 @@ def read_mapping(text: str) -> dict[str, Any]:
     """
     try:
         settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, RecursionError) as error:
+        # the others: a value that looks like a date or a number and is none, 2026-13-45 or 0x_; too many brackets
         raise ConfigError(f"the configuration is not valid YAML: {error}") from None
     if not isinstance(settings, dict):
         raise ConfigError("the configuration is empty, or not a mapping of keys to values.")
@@ -535,7 +569,12 @@ def _explain(problem: Any, root: Any) -> str:
     hint = ""
     if isinstance(problem["input"], str) and re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", problem["input"]):
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)"
-    return f"'{key}' = {problem['input']!r}: {message}{hint}"
+    return f"'{key}' = {_short(problem['input'])}: {message}{hint}"
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= _TOLD_CHARS else f"{told[:_TOLD_CHARS]}..."
 
 
 def _known_keys(path: list[str], root: Any) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from metaflow import Run, namespace
 
-from rayon.champions import branch_here, finished_runs, runs_tagged, started
+from rayon.champions import branch_here, finished_runs, started
 from rayon.config import Config, Retraining
 from rayon.events import Request, last_training, requests_since, too_soon
 from rayon.feedback import Store
@@ -157,7 +157,7 @@ def has_traffic(store: Store, config: Config) -> bool:
     looked = next((started(run) for run in finished_runs("MonitorFlow", monitor_tag(config.name))), None)
     if looked is None:
         return True
-    scored = next((started(run) for run in runs_tagged("ScoreFlow", scores_tag(config.name))), None)
+    scored = next((started(run) for run in finished_runs("ScoreFlow", scores_tag(config.name))), None)
     if scored is not None and scored > looked:
         return True
     return store.predicted_between(looked, datetime.now(UTC))

@@ -6,7 +6,9 @@ Knows the registry and the data package; it holds no rule of its own.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -44,6 +46,18 @@ if TYPE_CHECKING:
     from rayon.data.preprocessing import BuiltShard
 
 
+_DISK = {
+    errno.ENOSPC: "a disk is full",
+    errno.EDQUOT: "the quota of a disk is used up",
+    errno.EROFS: "a disk can only be read",
+    errno.EACCES: "a folder may not be written to",
+}
+_ROOM = (
+    "Free space (`python -m rayon gc` lists what nothing needs), or name another place: `cache:` and `shared:` of the "
+    "experiment, METAFLOW_DATASTORE_SYSROOT_LOCAL for runs. Then run it again: nothing that finished is lost."
+)
+
+
 class RayonError(MetaflowException):
     """Something the user can mend: Metaflow prints its sentence as the reason why the step failed."""
 
@@ -55,6 +69,8 @@ class RayonError(MetaflowException):
 
 def load_config(experiment: Any, root: Path) -> Config:
     """Return the settings of a flow's `Config`, with relative paths starting at `root`."""
+    # Metaflow silences every warning, ours too: that features were damaged, say, or are not shared
+    warnings.filterwarnings("default", category=UserWarning, module=r"rayon\.")
     settings = experiment.to_dict() if hasattr(experiment, "to_dict") else dict(experiment)
     return resolve_paths(parse_config(settings), root)
 
@@ -66,6 +82,10 @@ def stopping() -> Iterator[None]:
         yield
     except _mistakes() as error:
         raise RayonError(str(error)) from None
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise RayonError(f"{_DISK[error.errno]}{f': {error.filename}' if error.filename else ''}. {_ROOM}") from None
 
 
 def _mistakes() -> tuple[type[Exception], ...]:
@@ -140,7 +160,8 @@ def encode_and_tell(manifest: str, config: Config) -> dict[str, int]:
     from rayon.inputs import encode_dataset
 
     dataset = load_dataset(manifest, config)
-    encoded = encode_dataset(dataset, config, progress_line()).encoded
+    with stopping():
+        encoded = encode_dataset(dataset, config, progress_line()).encoded
     for source, count in encoded.items():
         print(f"{source}: {count:,} of {len(dataset):,} products encoded, the others were found")
     return encoded

@@ -61,12 +61,17 @@ def parse_window(text: str) -> timedelta:
 
 
 def sources_since(name: str, since: datetime) -> list[str]:
-    """Return the runs that scored products for catalogue `name` in this project branch since then, oldest first."""
+    """Return the finished runs that scored products for catalogue `name` in this project branch since then.
+
+    The oldest comes first. One that was killed may have left nothing to read; where it was resumed, the run that went
+    on says all that it said.
+    """
     found = []
     for run in runs_tagged("ScoreFlow", scores_tag(name)):
         if started(run) < since:
             break
-        found.append(run.pathspec)
+        if run.successful:
+            found.append(run.pathspec)
     return found[::-1]
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from metaflow import Run, Task, namespace
 from metaflow.exception import MetaflowNotFound
 
-from rayon.champions import RegistryError, champion, finished_runs, run_path, runs_tagged
+from rayon.champions import RegistryError, champion, finished_runs, run_path, runs_tagged, undamaged
 from rayon.data.shards import Manifest, ShardRef
 
 DATASET_FLOWS = {"PreprocessFlow": "combine", "TrainFlow": "start"}
@@ -83,7 +83,8 @@ def find_reference(which: str, name: str) -> bytes:
     try:
         if not version.startswith("TrainFlow/"):
             raise KeyError(version)
-        reference: bytes = Run(version)["evaluate"].task["reference"].data  # type: ignore[index]
+        with undamaged(f"the reference of {version}", "Train again, or name another run with --model."):
+            reference: bytes = Run(version)["evaluate"].task["reference"].data  # type: ignore[index]
     except (MetaflowNotFound, KeyError, TypeError) as error:
         raise RegistryError(
             f"{version} kept no reference to compare with: it is a file, or was trained before references were kept. "
@@ -128,9 +129,10 @@ def feedback_tag(name: str) -> str:
 def feedback_state(name: str) -> FeedbackState:
     """Return where the feedback of catalogue `name` stands: what the last run that finished says."""
     for run in finished_runs("FeedbackFlow", feedback_tag(name)):
-        data: Any = run.data
-        shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
-        return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec))
+        with undamaged(f"what {run.pathspec} left", "Restore that file: it alone says what was read."):
+            data: Any = run.data
+            shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
+            return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec))
     return FeedbackState(0, {}, (), "")
 
 
@@ -219,7 +221,9 @@ def iter_predictions(run: str) -> Iterator[pa.Table]:
         raise RegistryError(f"the run {path} is not here or has not finished: it left no predictions.") from error
     for locator in locators:
         pathspec, number = locator.split("#")
-        yield pq.read_table(pa.BufferReader(Task(pathspec)[predictions_name(int(number))].data))
+        with undamaged(f"the predictions of {path}", "Score those products again, or name other runs with --run."):
+            data: bytes = Task(pathspec)[predictions_name(int(number))].data
+        yield pq.read_table(pa.BufferReader(data))
 
 
 def predictions_name(number: int) -> str:
@@ -247,22 +251,27 @@ def artifact_names(number: int) -> tuple[str, str]:
     return f"shard_{number:05d}", f"keys_{number:05d}"
 
 
+_ANEW = "Run flows/preprocess_flow.py again with `--fresh true` to build the dataset anew."
+
+
 def _artifact(ref: ShardRef, kind: str) -> bytes:
     pathspec, number = ref.locator.split("#")
     namespace(None)
     try:
-        data: bytes = Task(pathspec)[f"{kind}_{number}"].data
+        # the same rows give the same bytes, and Metaflow writes no file that is there: a damaged one has to go first
+        with undamaged(f"the shard {ref.fingerprint[:12]} of task {pathspec}", f"Restore or delete that file. {_ANEW}"):
+            data: bytes = Task(pathspec)[f"{kind}_{number}"].data
     except (MetaflowNotFound, KeyError, TypeError) as error:  # the last: it is known, and its data are gone
         raise RegistryError(
-            f"the shard {ref.fingerprint[:12]} of task {pathspec} is gone: the run was deleted. "
-            "Run flows/preprocess_flow.py again with `--fresh true` to build the dataset anew."
+            f"the shard {ref.fingerprint[:12]} of task {pathspec} is gone: the run was deleted. {_ANEW}"
         ) from error
     return data
 
 
 def _model(run: Run) -> Model:
     try:
-        bundle: bytes = run["evaluate"].task["bundle"].data  # type: ignore[index]
+        with undamaged(f"the bundle of {run.pathspec}", "Roll back (`python -m rayon rollback`), or train again."):
+            bundle: bytes = run["evaluate"].task["bundle"].data  # type: ignore[index]
     except (MetaflowNotFound, KeyError, TypeError) as error:
         raise RegistryError(
             f"the run {run.pathspec} left no bundle: it has not finished, or its artifacts are gone. Train again, or "
@@ -272,7 +281,8 @@ def _model(run: Run) -> Model:
 
 
 def _version(run: Run) -> DatasetVersion:
-    return DatasetVersion(Manifest.from_json(_task(run)["manifest"].data), run.pathspec)
+    with undamaged(f"the dataset version of {run.pathspec}", _ANEW):
+        return DatasetVersion(Manifest.from_json(_task(run)["manifest"].data), run.pathspec)
 
 
 def _task(run: Run) -> Task:

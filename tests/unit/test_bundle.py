@@ -138,6 +138,7 @@ def test_a_bundle_is_a_safetensors_file_and_no_pickle(make_bundle, tmp_path):
         names = set(file.keys())
         document = json.loads(file.metadata()["rayon"])
     assert {"ngram.buckets", "ngram.idf", "network.heads.gram.weight"} <= names
+    assert len(document.pop("sha256")) == 64
     assert document == describe_bundle(data)
     assert document["categories"] == list(bundle.categories) and document["format"] == FORMAT
     with pytest.raises(ValueError):

@@ -128,6 +128,11 @@ def _spool(ref: ShardRef, read_shard: Callable[[ShardRef], bytes], folder: Path)
         )
     # Renamed into place, so that another process never finds half a shard.
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as temporary:
-        temporary.write(data)
-    os.replace(temporary.name, file)
+        try:
+            temporary.write(data)
+            temporary.close()
+            os.replace(temporary.name, file)
+        except OSError:
+            os.unlink(temporary.name)
+            raise
     return file

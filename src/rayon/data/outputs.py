@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -65,16 +66,19 @@ class Outputs:
     def write(self, name: str, content: bytes) -> str:
         """Write a file, replacing one of that name, and return its location."""
         path = f"{self._root}/{name}"
+        unfinished = str(Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex[:8]}.part"))
         try:
             if not self._local:  # an object is there once it is complete
                 self._put(path, content)
                 return f"{self.location.rstrip('/')}/{name}"
             self._files.create_dir(str(Path(path).parent), recursive=True)
-            unfinished = str(Path(path).with_name(f".{Path(path).name}.{uuid.uuid4().hex[:8]}.part"))
             self._put(unfinished, content)
             os.replace(unfinished, path)
             return path
         except OSError as error:
+            if self._local:
+                with suppress(OSError):
+                    os.unlink(unfinished)
             raise OutputError(
                 f"{name} cannot be written to '{self.location}': {error}. Free space or choose another --output."
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -127,7 +128,8 @@ class _Lines:
         try:
             # A byte-order mark, as spreadsheets write it, is not part of the first column's name.
             name = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-        except LookupError:
+            io.TextIOWrapper(io.BytesIO(), name)  # a codec may be known and not be one of texts: hex, zlib
+        except (LookupError, ValueError):
             raise CatalogError(
                 f"catalog.encoding = {encoding!r} is no known encoding: write utf-8, latin-1..."
             ) from None
@@ -152,19 +154,29 @@ class _Lines:
         except StopIteration:
             self.exhausted = True
             raise
-        except UnicodeDecodeError:
-            raise CatalogError(self._explain_encoding()) from None
+        except UnicodeError:  # some codecs raise no UnicodeDecodeError
+            try:
+                sentence = self._explain_encoding()
+            except (OSError, EOFError, zlib.error) as error:
+                sentence = self._cut(error)
+            raise CatalogError(sentence) from None
         except (OSError, EOFError, zlib.error) as error:
-            raise CatalogError(f"{self.path}: cannot be read after line {self.number}: {error}") from None
+            raise CatalogError(self._cut(error)) from None
         self.number += 1
         return line
 
+    def _cut(self, error: Exception) -> str:
+        return f"{self.path}: cannot be read after line {self.number}: {error}. Write or copy the file again."
+
     def _explain_encoding(self) -> str:
         position = 0
+        wide = codecs.lookup(self.encoding).name.startswith(("utf-16", "utf-32"))
         with self._open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                if number == 1 and not wide and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                     return f"{self.path}: the file is UTF-16, not {self.encoding}: set catalog.encoding: utf-16."
+                if wide:
+                    break  # a line of bytes is no line of such a file
                 try:
                     line.decode(self.encoding)
                 except UnicodeDecodeError as error:
@@ -173,6 +185,8 @@ class _Lines:
                         f"{self.path}, line {number}: {byte} is not {self.encoding}. "
                         "Set catalog.encoding: latin-1 (or what the file is in), or save the file as UTF-8."
                     )
+                except UnicodeError:
+                    break
                 position += len(line)
         return f"{self.path}: the file is not {self.encoding}. Set catalog.encoding, or save the file as UTF-8."
 
@@ -185,9 +199,9 @@ def _read_parquet(files: list[Path]) -> Table:
 def _text_columns(path: Path) -> tuple[str, ...]:
     try:
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError) as error:
+        return tuple(field.name for field in schema if _is_text(field.type))
+    except (pa.ArrowException, OSError, UnicodeError) as error:
         raise CatalogError(f"{path}: this is no readable Parquet file: {error}") from None
-    return tuple(field.name for field in schema if _is_text(field.type))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -207,7 +221,7 @@ def _parquet_rows(files: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
                     for values in zip(*texts, strict=True):
                         number += 1
                         yield Row(path.name, number, values, "")
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeError) as error:
             raise CatalogError(f"{path}: cannot be read after row {number}: {error}") from None
 
 

@@ -6,12 +6,13 @@ Knows files and arrays. Refuses to know encoders, products, and what to do about
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +53,13 @@ def write_block(home: Path, keys: Keys, features: NDArray[np.float16]) -> Path:
     name = hashlib.sha256(keys.tobytes() + features.tobytes()).hexdigest()[:32]
     temporary = home / f"{TEMPORARY}{uuid.uuid4().hex}"
     temporary.mkdir()
-    np.save(temporary / _KEYS, keys.view(np.uint8).reshape(-1, KEY_BYTES))
-    np.save(temporary / _FEATURES, features)
-    np.save(temporary / _CHECKS, _row_checks(features))
+    try:
+        _save(temporary / _KEYS, keys.view(np.uint8).reshape(-1, KEY_BYTES))
+        _save(temporary / _FEATURES, features)
+        _save(temporary / _CHECKS, _row_checks(features))
+    except OSError:  # the disk is full: what was begun only makes it fuller
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     try:
         temporary.rename(home / name)
     except OSError:  # the same block is there already
@@ -94,6 +99,13 @@ def read_rows(block: Block, rows: NDArray[np.integer]) -> Iterator[tuple[slice, 
         if not np.array_equal(_row_checks(features), block.checks[rows[part]]):
             raise DamagedBlockError(block.folder, "some rows are not what was written")
         yield part, features
+
+
+def _save(file: Path, array: NDArray[Any]) -> None:
+    """Write an array as numpy does, but so that a full disk says that it is one."""
+    content = io.BytesIO()
+    np.save(content, array)
+    file.write_bytes(content.getbuffer())
 
 
 def _map_features(folder: Path) -> NDArray[np.float16]:

@@ -9,8 +9,9 @@ import zlib
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from mutations import examples
 
 PREDICT, FEEDBACK = "/api/v1/predict", "/api/v1/feedback"
 ALLOWED = {200, 201, 400, 401, 404, 413, 415, 422}
@@ -92,7 +93,7 @@ def seen() -> Counter[int]:
     return Counter()
 
 
-@settings(max_examples=220, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@examples(220)
 @given(
     body=bodies, form=st.booleans(), kind=st.sampled_from(["application/json", "text/xml", "multipart/form-data", ""])
 )
@@ -111,7 +112,7 @@ def test_predict_answers_anything_in_its_own_words(hostile_client, seen, body, f
         assert answer.json()["detail"] and "/rayon/" not in answer.text and "Traceback" not in answer.text
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@examples(60)
 @given(
     body=st.one_of(
         anything, st.fixed_dictionaries({"prediction_id": texts, "category": texts, "comment": texts, "key": texts})
