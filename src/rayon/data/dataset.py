@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayon.config import Split
-from rayon.data.shards import Manifest, ShardRef
+from rayon.data.shards import Manifest, ShardRef, input_key
 from rayon.data.splits import assign_folds, assign_splits
 from rayon.schema import CATEGORY, DESCRIPTION, DESIGNATION, PRODUCT_ID
 
@@ -60,17 +60,31 @@ class Dataset:
         self._shard = shard
         self._position = position
         self._images: dict[int, pa.Array] = {}
+        self._keys = frame["image_key"].to_numpy()
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def photo(self, index: int) -> bytes | None:
-        """Return the JPEG of product `index`, the one copy made of it, or None where it has none."""
+        """Return the JPEG of product `index`, the one copy made of it, or None where it has none.
+
+        Raises:
+            DatasetError: the file has other bytes than were written there.
+        """
         shard = int(self._shard[index])
         if shard not in self._images:
             self._images[shard] = _map(self._files[shard])["image"].chunk(0)
         photo = self._images[shard][int(self._position[index])]
         content: bytes | None = photo.as_py()
+        if input_key(content or b"") != self._keys[index]:
+            damaged = [file for file in self._files if not _is_whole(file)]
+            for file in damaged:
+                file.unlink(missing_ok=True)
+            raise DatasetError(
+                f"the photo of '{self.frame[PRODUCT_ID].iloc[index]}' is not what was written to {self._files[shard]}: "
+                f"{len(damaged)} damaged file(s) are removed from that folder. Run this again: their shards are opened "
+                "anew."
+            )
         return content
 
     def photos(self, indices: Iterable[int]) -> list[bytes | None]:
@@ -95,10 +109,14 @@ def open_dataset(
     files = tuple(_spool(ref, read_shard, folder) for ref in manifest.shards)
     frames: list[pd.DataFrame] = []
     positions: list[NDArray[np.int32]] = []
-    columns = (*_TEXTS, "group", "text_key", "image_key", "source", "row")
     for ref, file in zip(manifest.shards, files, strict=True):
         living = np.setdiff1d(np.arange(ref.rows, dtype=np.int32), np.array(ref.removed, dtype=np.int32))
-        frames.append(_map(file).select(columns).take(pa.array(living)).to_pandas())
+        try:
+            texts = _texts(file, living)
+        except (pa.ArrowException, ValueError, KeyError, OSError):  # changed since it was opened
+            file.unlink(missing_ok=True)
+            texts = _texts(_spool(ref, read_shard, folder), living)
+        frames.append(texts)
         positions.append(living)
     frame = pd.concat(frames, ignore_index=True)
     groups = frame["group"].to_numpy()
@@ -112,8 +130,21 @@ def open_dataset(
     return Dataset(frame, manifest.categories, manifest.fingerprint, files, shard, where, manifest.columns)
 
 
+def _is_whole(file: Path) -> bool:
+    """Say whether an opened shard, called by the SHA-256 of its bytes, has these bytes, or is not there."""
+    return not file.exists() or sha256(file.read_bytes()).hexdigest() == file.stem
+
+
+def _texts(file: Path, rows: NDArray[np.int32]) -> pd.DataFrame:
+    columns = [*_TEXTS, "group", "text_key", "image_key", "source", "row"]
+    frame: pd.DataFrame = _map(file).select(columns).take(pa.array(rows)).to_pandas()
+    return frame
+
+
 def _map(file: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+    table = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
+    table.validate(full=True)  # of places within the file, that a damaged one sends elsewhere; reads no photo
+    return table
 
 
 def _spool(ref: ShardRef, read_shard: Callable[[ShardRef], bytes], folder: Path) -> Path:

@@ -91,6 +91,39 @@ def test_shards_that_are_there_are_not_read_again(version, tmp_path):
     assert sorted(os.listdir(tmp_path / "spool")) == sorted(f"{ref.fingerprint}.arrow" for ref in manifest.shards)
 
 
+def test_a_shard_that_was_damaged_since_it_was_opened_is_opened_anew(version, tmp_path):
+    manifest, shards = version
+    spool = tmp_path / "spool"
+    whole = open_dataset(manifest, lambda ref: shards[ref.fingerprint], spool, SPLIT, 5)
+    photos = whole.photos(range(len(whole)))
+    row = next(index for index, photo in enumerate(photos) if photo is not None)
+    files = {file: file.read_bytes() for file in spool.iterdir()}
+    (file,) = (file for file, content in files.items() if photos[row] in content)
+    at = files[file].index(photos[row]) + len(photos[row]) // 2
+    file.write_bytes(files[file][:at] + bytes([files[file][at] ^ 1]) + files[file][at + 1 :])
+
+    damaged = open_dataset(manifest, lambda ref: shards[ref.fingerprint], spool, SPLIT, 5)
+    with pytest.raises(
+        DatasetError, match=rf"the photo of '{whole.frame['product_id'][row]}' is not what was written .* 1 damaged"
+    ):
+        damaged.photos(range(len(damaged)))
+    assert not file.exists()
+    again = open_dataset(manifest, lambda ref: shards[ref.fingerprint], spool, SPLIT, 5)
+    assert again.photos(range(len(again))) == photos
+
+    rng = np.random.default_rng(0)
+    for _ in range(40):  # anywhere: what is not noticed is no photo
+        content = bytearray(files[file])
+        for place in rng.integers(0, len(content), 20):
+            content[place] ^= 0xFF
+        file.write_bytes(content)
+        try:
+            spoilt = open_dataset(manifest, lambda ref: shards[ref.fingerprint], spool, SPLIT, 5)
+            spoilt.photos(range(len(spoilt)))
+        except DatasetError:
+            assert not file.exists()
+
+
 def test_bytes_that_are_not_the_shard_are_refused(version, tmp_path):
     manifest, shards = version
     with pytest.raises(DatasetError, match="other bytes than the manifest lists"):
