@@ -84,6 +84,12 @@ BENCHMARKS = {
         "scaling.py --results --sizes 300 1000 --table-sizes 3000 10000 --skip metaflow",
         *("30 min", "4 min"),
     ),
+    "growth": Benchmark(
+        "time, memory and files of the flows, to 1,000,000 rows",
+        "growth.py --results",
+        "growth.py --results --sizes 1000 3000 --score 1000 3000",
+        *("30 min", "4 min"),
+    ),
     "retraining": Benchmark(
         "a training after the catalogue has grown, Metaflow's own time, start-up",
         "retraining.py --results",
