@@ -130,5 +130,5 @@ sbom: $(STAMP) $(TOOLS)/.installed  ## write build/sbom.cdx.json: what the envir
 	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json $(BIN)/python
 
 .PHONY: clean
-clean:  ## remove caches that can be made again (not runs, not data)
-	rm -rf .rayon .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean:  ## remove what can be made again: encoded products, opened shards, tools' caches (not runs, data, the app's store)
+	rm -rf .rayon/features .rayon/shards .rayon/wandb-cache .rayon/app-examples .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

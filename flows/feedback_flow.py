@@ -27,6 +27,7 @@ from metaflow import (
 )
 
 from rayon.cluster import on_cluster
+from rayon.commands import flow_command
 from rayon.experiment import read_experiment
 from rayon.hooks import report_failure
 
@@ -121,7 +122,7 @@ class FeedbackFlow(FlowSpec):
         if self.request:
             print(f"retraining asked for: {self.request}{self.silence and f' (no event: {self.silence})'}")
         print(f"card  python flows/feedback_flow.py card view {current.run_id}/end --id feedback")
-        print("next  python flows/preprocess_flow.py run | python flows/train_flow.py run | python -m rayon loop")
+        print(f"next  {flow_command('preprocess')} | {flow_command('train')} | python -m rayon loop")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from metaflow import (
 from metaflow import namespaced_event_name, trigger
 
 from rayon.cluster import on_cluster
+from rayon.commands import flow_command
 from rayon.experiment import read_experiment
 from rayon.hooks import report_failure
 
@@ -172,7 +173,7 @@ class PreprocessFlow(FlowSpec):
         print(f"{len(manifest.categories)} categories, {counts['rejected']:,} rows rejected, ", end="")
         print(f"{counts['photos_refused']:,} photos refused")
         print(f"card:  python flows/preprocess_flow.py card view {current.run_id}/end --id dataset")
-        print("next:  python flows/train_flow.py run")
+        print(f"next:  {flow_command('train')}")
 
 
 if __name__ == "__main__":

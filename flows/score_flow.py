@@ -28,6 +28,7 @@ from metaflow import (
 )
 
 from rayon.cluster import on_cluster
+from rayon.commands import flow_command
 from rayon.experiment import read_experiment
 from rayon.hooks import report_failure
 
@@ -210,6 +211,7 @@ class ScoreFlow(FlowSpec):
         print(f"predictions  {self.destination}/predictions")
         print(f"rejects      {self.destination}/rejects.parquet")
         print(f"card         python flows/score_flow.py card view {current.run_id}/end --id scores")
+        print(f"next         {flow_command('monitor', f'run --run {current.run_id}')}")
 
 
 if __name__ == "__main__":

@@ -140,16 +140,17 @@ class TrainFlow(FlowSpec):
         import_wandb(self.experiment.tracking.mode)
         from rayon.gallery import make_gallery
         from rayon.outcome import publish, select
-        from rayon.preparing import load_config, load_dataset
+        from rayon.preparing import load_config, load_dataset, stopping
         from rayon.registry import model_tag
 
         self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded", "why"])
         config = load_config(self.experiment, ROOT)
         dataset = load_dataset(self.manifest, config)
         results = {name: result for task in inputs for name, result in task.results.items()}
-        self.selected = select(results, len(dataset.categories))
-        self.bundle = results[self.selected]["bundle"]
-        outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)
+        with stopping():
+            self.selected = select(results, len(dataset.categories))
+            self.bundle = results[self.selected]["bundle"]
+            outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)
         self.report, self.comparison, self.suspects = outcome.report, outcome.comparison, outcome.suspects
         self.predictions, self.wandb, self.reference = outcome.predictions, outcome.wandb, outcome.reference
         self.gallery = make_gallery(dataset, config)

@@ -281,7 +281,7 @@ def demo_loop(
     experiment: Experiment = Path("configs/loop.yaml"),
     drift: Annotated[DriftKind, typer.Option(help="what happens to the products")] = "new_category",
     strength: Annotated[float, typer.Option(min=0.0, max=1.0, help="the share of products it touches")] = 0.5,
-    days: Annotated[int, typer.Option(min=2, help="simulated days, a lot of products each")] = 8,
+    days: Annotated[int, typer.Option(min=2, help="simulated days, a lot of products each")] = 7,
     size: Annotated[int, typer.Option(min=50, help="products a day")] = 250,
     drift_from: Annotated[int, typer.Option(min=2, help="the day on which it begins")] = 3,
     output: Annotated[Path, typer.Option(help="the folder of the table and the picture")] = Path("build/demo-loop"),

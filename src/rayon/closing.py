@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rayon.commands import flow_command
+
 
 def closing_lines(
     report: Mapping[str, Any],
@@ -33,8 +35,7 @@ def closing_lines(
         f"gate      {_gate(verdict, promoted)}",
         f"look at   python flows/train_flow.py card view {current.run_id}/evaluate --id model | "
         f"... {current.run_id}/gate --id gate | W&B: {wandb}",
-        "next      python flows/score_flow.py run --input new.csv | python -m rayon models | "
-        "--config experiment configs/catalog.yaml (your catalogue)",
+        f"next      {flow_command('score', 'run --input new.csv')} | python -m rayon models",
     ]
 
 

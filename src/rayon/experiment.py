@@ -9,6 +9,8 @@ from typing import Any, Literal, cast, get_args
 
 from metaflow.exception import MetaflowException
 
+import rayon.commands  # noqa: F401 - notes the experiment's file while the command that names it is at hand
+
 Policy = Literal["auto", "never", "force"]
 """What becomes of a trained model: champion if it passes the gate, judged only, champion whatever the gate says."""
 

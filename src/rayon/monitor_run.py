@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rayon.champions import finished_runs
+from rayon.commands import flow_command
 from rayon.measures import mix_of
 from rayon.monitoring import NO_DATA, OK, RETRAIN, TOO_FEW, WATCH, Judgement, judge
 from rayon.monitoring_config import Monitoring
@@ -22,15 +23,6 @@ POINTS = 30
 """How many earlier runs are read, for the history and the charts."""
 
 _ASIDE = 20
-
-NEXT = {
-    OK: "nothing",
-    WATCH: "look at the card; monitor again when there is more",
-    RETRAIN: "python flows/preprocess_flow.py run, then python flows/train_flow.py run, with new labelled products",
-    NO_DATA: "python flows/score_flow.py run --input new.csv",
-    TOO_FEW: "a longer --window, or more products",
-}
-"""What to do after each verdict."""
 
 
 class Compared(NamedTuple):
@@ -174,5 +166,16 @@ def closing_lines(judged: Mapping[str, Any], sources: Sequence[str], run_id: str
         *(f"because   {reason}" for reason in reasons[:5]),
         f"look at   {view_command(run_id, 'monitor')}",
         f"report    {report}",
-        f"next      {NEXT[judged['verdict']]}",
+        f"next      {_next(judged['verdict'])}",
     ]
+
+
+def _next(verdict: str) -> str:
+    """Return what to do after a verdict."""
+    return {
+        OK: "nothing",
+        WATCH: "look at the card; monitor again when there is more",
+        RETRAIN: f"{flow_command('preprocess')}, then {flow_command('train')}, with new labelled products",
+        NO_DATA: flow_command("score", "run --input new.csv"),
+        TOO_FEW: "a longer --window, or more products",
+    }[verdict]

@@ -22,6 +22,7 @@ from rayon.gold import GoldPredictions, report_gold
 from rayon.preparing import track
 from rayon.reference import make_reference
 from rayon.report import Report, plain_report
+from rayon.schema import TooLittleError
 from rayon.tracking.keys import gold_values
 
 BASELINE = "tfidf"
@@ -46,7 +47,7 @@ def select(results: Mapping[str, Mapping[str, Any]], classes: int) -> str:
     scores = {name: _held_out_f1(result, classes) for name, result in results.items()}
     promotable = {name: score for name, score in scores.items() if score is not None}
     if not promotable:
-        raise ValueError("only the baseline was trained, and it is never promoted: add 'fusion' to 'candidates'.")
+        raise TooLittleError("only the baseline was trained, and it is never promoted: add 'fusion' to 'candidates'.")
     return max(promotable, key=lambda name: promotable[name])
 
 

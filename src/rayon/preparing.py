@@ -19,6 +19,7 @@ import numpy as np
 from metaflow.exception import MetaflowException
 
 from rayon.champions import RegistryError, branch_here, project_here
+from rayon.commands import flow_command
 from rayon.config import Config, durable, parse_config, resolve_paths
 from rayon.data.dataset import Dataset, DatasetError, open_dataset
 from rayon.data.fetching import fetch_catalog
@@ -37,6 +38,7 @@ from rayon.registry import (
     read_keys,
     read_shard,
 )
+from rayon.schema import TooLittleError
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking import start as start_tracking
 from rayon.tracking.keys import tags_of
@@ -90,9 +92,14 @@ def stopping() -> Iterator[None]:
 
 def _mistakes() -> tuple[type[Exception], ...]:
     """Return the errors whose message is for the user."""
-    from rayon.feedback import StoreError  # SQLAlchemy: imported once something went wrong, or the store is used
+    # imported once something went wrong, or they are used
+    from rayon.feedback import StoreError
+    from rayon.models.bundled import EncoderError
 
-    return CatalogError, DatasetError, OutputError, RegistryError, StoreError, WindowError
+    return (
+        *(CatalogError, DatasetError, EncoderError, OutputError, RegistryError, StoreError, TooLittleError),
+        WindowError,
+    )
 
 
 def provide_catalog(config: Config, tell: Callable[[str], None]) -> Config:
@@ -181,7 +188,7 @@ def open_latest(config: Config) -> Dataset:
     """
     version = any_dataset(config.name)
     if version is None:
-        raise RegistryError(f"there is no dataset version of '{config.name}': `python flows/preprocess_flow.py run`.")
+        raise RegistryError(f"there is no dataset version of '{config.name}': `{flow_command('preprocess')}`.")
     return open_version(version.manifest, config)
 
 

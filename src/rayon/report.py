@@ -20,6 +20,7 @@ from rayon.calibration import (
     risk_coverage,
 )
 from rayon.evaluation import Interval, confusion, constant_predictor, macro_f1, metrics, per_class
+from rayon.schema import TooLittleError
 
 _CURVE_POINTS = 200
 
@@ -64,10 +65,10 @@ def make_report(
     """Measure predictions, (N, C) log-probabilities, against labels, (N,) in [0, C).
 
     Raises:
-        ValueError: there is no labelled product to measure on.
+        TooLittleError: there is no labelled product to measure on.
     """
     if len(labels) == 0:
-        raise ValueError("there is no labelled product to measure on: raise split.test, or add products.")
+        raise TooLittleError("there is no labelled product to measure on: raise split.test, or add products.")
     classes = len(categories)
     predicted = log_probabilities.argmax(axis=1)
     confidence, correct = np.exp(log_probabilities.max(axis=1)), predicted == labels

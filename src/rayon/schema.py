@@ -17,6 +17,11 @@ IMAGE = "image"
 PRODUCT_COLUMNS = (PRODUCT_ID, DESIGNATION, DESCRIPTION, CATEGORY, IMAGE)
 """Columns of a products frame, whatever the catalogue called them. All are strings; an absent value is ''."""
 
+
+class TooLittleError(ValueError):
+    """There is too little to learn from, or to measure on. The message says how much, and which setting to change."""
+
+
 SPLITS = ("train", "validation", "test", "unseen")
 """Where a product goes: fitted on, tuned on, the gold set, and the stream kept aside for simulated traffic."""
 

@@ -35,6 +35,7 @@ from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import Projection, fit_projection
 from rayon.models.served import serve
 from rayon.nodes import ALONE, Nodes, joined
+from rayon.schema import TooLittleError
 
 
 class Trained(NamedTuple):
@@ -204,11 +205,11 @@ def describe_reference(frame: pd.DataFrame, probabilities: NDArray[np.floating])
 
 def _check(kind: str, branches: Sequence[Branch], labels: NDArray[np.int64], judged: int) -> None:
     if not branches:
-        raise ValueError(
+        raise TooLittleError(
             f"the candidate '{kind}' has no branch: enable one under 'branches' or drop it from 'candidates'."
         )
     if len(np.unique(labels)) < 2:
-        raise ValueError(
+        raise TooLittleError(
             f"{len(labels)} training products in {len(np.unique(labels))} categories: two categories are needed at "
             "least. Add products, or lower preprocess.min_products_per_category."
         )
