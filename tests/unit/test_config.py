@@ -115,13 +115,14 @@ def test_reading_fills_in_every_default():
 
 
 fractions = st.floats(0.0, 0.3)
+PATH = st.text(st.characters(exclude_characters="\0:", exclude_categories=["Cs"]), min_size=1)
 configurations = st.fixed_dictionaries(
     {
         "name": st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,62}\Z"),
         "catalog": st.fixed_dictionaries(
-            {"products": st.text(min_size=1)},
+            {"products": PATH},
             optional={
-                "labels": st.none() | st.text(),
+                "labels": st.none() | PATH,
                 "columns": st.fixed_dictionaries({}, optional={"image": st.text(), "category": st.text()}),
                 "synthetic": st.none() | st.fixed_dictionaries({"rows": st.integers(200, 1_000_000)}),
             },
