@@ -30,6 +30,7 @@ from rayon.config import Synthetic
 from rayon.data.synthetic_rows import make_product
 
 SHARD_ROWS = 20_000
+"""Of a dataset version: a foreach takes 100 shards at most."""
 COLUMNS = ("product_id", "designation", "description", "category")
 
 
@@ -41,7 +42,8 @@ def settings_of(folder: Path, rows: int) -> dict[str, Any]:
         "columns": {**{name: name for name in COLUMNS}, "image": ""},
     }
     settings["name"], settings["cache"] = f"grown{rows}", str(folder / f"cache-{rows}")
-    settings["preprocess"]["shard_rows"] = settings["score"]["shard_rows"] = SHARD_ROWS
+    settings["preprocess"]["shard_rows"] = SHARD_ROWS
+    settings["score"]["shard_rows"] = 2000  # as shipped: a shard with its features is what a task holds
     settings["tracking"]["mode"] = "disabled"
     settings["candidates"] = ["fusion"]
     settings["branches"]["image"]["encoders"] = []
