@@ -12,12 +12,11 @@ One that fails is told in the end, with a code other than 0; the others run all 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from results import FOLDER, ROOT, read_result, table
 
@@ -129,10 +128,11 @@ def index(folder: Path) -> str:
     """Return the page that lists the results of a folder."""
     rows = []
     for file in sorted(folder.glob("*.json")):
-        title, about = _described(file)
+        result = read_result(file)
+        about = result.about
         rows.append(
             {
-                "result": f"[{title}]({file.stem}.md)",
+                "result": f"[{result.title}]({file.stem}.md)",
                 "made by": f"`{about['command']}`",
                 "commit": about["commit"],
                 "date": about["date"][:10],
@@ -147,15 +147,6 @@ def index(folder: Path) -> str:
         "",
     ]
     return "\n".join([*head, *table(rows)]) + "\n"
-
-
-def _described(file: Path) -> tuple[str, dict[str, Any]]:
-    """Return a result's title and what made it; that of `make faults` is laid out in its own way."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    if "kills" not in content:
-        result = read_result(file)
-        return result.title, result.about
-    return "Faults survived", {**content, "machine": {**content["machine"], "processor": content["machine"]["cpu"]}}
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import rayon  # noqa: F401 - sets the threads' environment before torch is imported
 import torch
 
-from results import save, table
+from results import machine, save, table
 from scaling_metaflow import REQUEST_TASKS, requests, runs_known, tasks
 from scaling_stages import DIMS, PRODUCTS, ROOT, TABLES, UNTOLD, Bench, encode, forget_peak, peak
 from rayon.scaling.measured import fit_all
@@ -99,11 +99,6 @@ def tell(words: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {words}", flush=True)
 
 
-def machine() -> str:
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{os.cpu_count()} cores, {names[0].partition(':')[2].strip() if names else platform.machine()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000, 10_000])
@@ -112,12 +107,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"keep it in {KEPT.name}; what is skipped stays there")
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
-    started, busy = time.time(), os.getloadavg()[0]
+    started, busy, here = time.time(), os.getloadavg()[0], machine()
     with tempfile.TemporaryDirectory(prefix="rayon-scaling-") as name:
         points, more = measure(Path(name), options.sizes, options.table_sizes, options.skip)
         about = {
             "date": datetime.now(UTC).date().isoformat(),
-            "machine": machine(),
+            "machine": f"{here['cores']} cores, {here['processor']}",
             "python": platform.python_version(),
             "torch": torch.__version__,
             "command": " ".join(["python tests/benchmarks/scaling.py", *sys.argv[1:]]),

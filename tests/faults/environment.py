@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("faults", "flows", "unit", "deploy")]
+sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("faults", "benchmarks", "flows", "unit", "deploy")]
 # this checkout's library, whatever is installed
 sys.path.insert(0, str(ROOT / "src"))
 os.environ |= {

@@ -114,13 +114,17 @@ def _both(home: Home, first: list[str], second: list[str]) -> list[str]:
     return wrong
 
 
-def two_preprocess(bench: Bench) -> Outcome:
-    """Two runs of preprocess at once on one catalogue that has grown."""
-    home = bench.home("two-preprocess")
-    work = WORKS["preprocess"]
+def _twice(bench: Bench, name: str) -> Outcome:
+    """Prepare a work, do it in two processes at once, and compare with what it leaves undisturbed."""
+    home, work = bench.home(f"two-{name}"), WORKS[name]
     work.prepare(home)
     wrong = _both(home, work.command(home), work.command(home))
-    return Outcome([*wrong, *bench.differences("preprocess", home)], "")
+    return Outcome([*wrong, *bench.differences(name, home)], "")
+
+
+def two_preprocess(bench: Bench) -> Outcome:
+    """Two runs of preprocess at once on one catalogue that has grown."""
+    return _twice(bench, "preprocess")
 
 
 def two_train(bench: Bench) -> Outcome:
@@ -138,19 +142,12 @@ def two_train(bench: Bench) -> Outcome:
 
 def two_scorings(bench: Bench) -> Outcome:
     """Two runs of score at once into one output folder."""
-    home = bench.home("two-score")
-    work = WORKS["score"]
-    wrong = _both(home, work.command(home), work.command(home))
-    return Outcome([*wrong, *bench.differences("score", home)], "")
+    return _twice(bench, "score")
 
 
 def two_feedback(bench: Bench) -> Outcome:
     """Two runs of feedback at once on one store."""
-    home = bench.home("two-feedback")
-    work = WORKS["feedback"]
-    work.prepare(home)
-    wrong = _both(home, work.command(home), work.command(home))
-    return Outcome([*wrong, *bench.differences("feedback", home)], "")
+    return _twice(bench, "feedback")
 
 
 def two_promotions(bench: Bench) -> Outcome:

@@ -7,17 +7,21 @@ import random
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from home import NAME, Home
 from kills import disturb, processes
 from metaflow import Run, Task, namespace
 from readers import _features, _store
+from results import make_result, markdown
 from spoiling import spoil
-from table import as_markdown, by_flow, machine
+from table import by_flow, tables
 
 from rayon.champions import RegistryError, keep_order
 from rayon.registry import any_dataset, read_shard
@@ -100,14 +104,18 @@ def test_a_command_that_is_faster_than_its_kill_is_no_kill(tmp_path):
 
 
 def test_the_table_counts_what_was_not_survived():
-    kill = {"flow": "train", "target": "all", "resumed": True, "recovered": "new run", "wrong": [], "end": []}
-    rows = by_flow([kill, {**kill, "target": "runner", "end": ["the dataset is another"]}])
+    kill = {
+        "flow": "train",
+        "target": "all",
+        "seed": 0,
+        "resumed": True,
+        "recovered": "new run",
+        "wrong": [],
+        "end": [],
+    }
+    other = {**kill, "target": "runner", "end": ["the dataset is another"]}
+    rows = by_flow([kill, other])
     assert rows == [{"flow": "train", "kills": 2, "all": 1, "runner": 1, "process": 0, "resumed": 2, "not_survived": 1}]
     fault = {"fault": "disk", "how": "full", "wrong": ["x | y"], "said": "no room"}
-    content = {
-        "machine": machine(),
-        "versions": {"python": "3"},
-        "rows": {"kills": rows, "faults": [fault], "fuzz": []},
-    }
-    told = as_markdown({**content, "command": "c", "date": "d", "commit": "e", "kills": 2, "seeds": [0]})
+    told = markdown(make_result("faults", "Faults survived", tables([kill, other], [fault], [])))
     assert "| train | 2 | 1 | 1 | 0 | 2 | 1 |" in told and "NO: x / y" in told
