@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rayon.cli_shared import print_table, sentences
+from rayon.commands import flow_command
 
 if TYPE_CHECKING:
     from rayon.config import Catalog
@@ -56,7 +56,7 @@ def init(
     _tell(guess)
     typer.echo(f"\nwritten to {target}; look at its top, then:")
     for flow in ("preprocess", "train"):
-        typer.echo(f"  python flows/{flow}_flow.py --config experiment {target} run")
+        typer.echo(f"  {flow_command(flow, file=str(target))}")
     if guess.missing:
         typer.echo(f"\nnot found: {', '.join(guess.missing)}. Name these columns in {target} first.", err=True)
         raise typer.Exit(1)
@@ -125,16 +125,14 @@ def _photos_there(catalog: Catalog) -> tuple[int, int]:
     from rayon.data.catalog import read_catalog
     from rayon.data.images import PhotoError, is_url, photo_path
 
-    if catalog.image_name is None and not catalog.columns.image:
-        return 0, 0
-    if not catalog.columns.product_id:
+    if not catalog.columns.product_id or not (catalog.image_name or catalog.columns.image):
         return 0, 0
     frame = next(read_catalog(catalog, rows_per_chunk=PHOTOS, require_category=False))
-    there = looked = 0
-    for location in islice((each for each in frame["image"] if each and not is_url(each)), PHOTOS):
-        looked += 1
+    locations = [each for each in frame["image"] if each and not is_url(each)]
+    there = 0
+    for location in locations:
         try:
             there += photo_path(location, catalog.images).is_file()
         except PhotoError:
             continue
-    return there, looked
+    return there, len(locations)

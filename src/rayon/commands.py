@@ -12,9 +12,9 @@ from collections.abc import Sequence
 _FILE = "RAYON_EXPERIMENT_FILE"
 
 
-def flow_command(flow: str, words: str = "run") -> str:
-    """Return the command of a flow, 'train' say, with the experiment's file that this run was started with."""
-    file = os.environ.get(_FILE, "")
+def flow_command(flow: str, words: str = "run", file: str = "") -> str:
+    """Return the command of a flow, 'train' say, for an experiment's file: that of this run if none is given."""
+    file = file or os.environ.get(_FILE, "")
     return f"python flows/{flow}_flow.py {f'--config experiment {file} ' if file else ''}{words}"
 
 

@@ -15,6 +15,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
+
+from rayon.tracking.service import end_service
+
 ENTITY = "team"
 _LAST = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
 
@@ -221,3 +225,16 @@ def wandb_server() -> Iterator[Server]:
     finally:
         server.stop()
         thread.join()
+
+
+@contextmanager
+def used_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Run the stand-in, with W&B's client of this process told of it and of no other."""
+    with wandb_server() as running:
+        monkeypatch.setenv("WANDB_BASE_URL", running.url)
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+        monkeypatch.setattr("wandb.apis.public.Api._HTTP_TIMEOUT", 1.0)  # a table waits so long for a dead server
+        end_service(2.0)  # what W&B's client and its service process remember of other servers
+        yield running
+    end_service(2.0)

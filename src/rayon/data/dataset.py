@@ -60,7 +60,6 @@ class Dataset:
         self._shard = shard
         self._position = position
         self._images: dict[int, pa.Array] = {}
-        self._keys = frame["image_key"].to_numpy()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -76,7 +75,7 @@ class Dataset:
             self._images[shard] = _map(self._files[shard])["image"].chunk(0)
         photo = self._images[shard][int(self._position[index])]
         content: bytes | None = photo.as_py()
-        if input_key(content or b"") != self._keys[index]:
+        if input_key(content or b"") != self.frame["image_key"].array[index]:
             damaged = [file for file in self._files if not _is_whole(file)]
             for file in damaged:
                 file.unlink(missing_ok=True)

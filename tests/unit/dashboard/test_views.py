@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 from wandb_files import FED_BY, chapters, panel_keys
-from wandb_server import Server, wandb_server
+from wandb_server import Server, used_server
 
 from rayon.cli import app
 from rayon.dashboard import DashboardError, Scope, publish, specification
 from rayon.tracking.keys import KEYS, find_key
-from rayon.tracking.service import end_service
 
 ROOT = Path(__file__).resolve().parents[3]
 SCOPE = Scope("demo", "rayon", 0.95)
@@ -32,13 +31,8 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    with wandb_server() as running:
-        monkeypatch.setenv("WANDB_BASE_URL", running.url)
-        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-        monkeypatch.setattr("wandb.apis.public.Api._HTTP_TIMEOUT", 1.0)
-        end_service(2.0)  # what W&B's client and its service process remember of other servers
+    with used_server(monkeypatch) as running:
         yield running
-    end_service(2.0)
 
 
 def panels_of_report(scope: Scope) -> dict[str, list[dict[str, Any]]]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from wandb_files import read_run
-from wandb_server import Server, wandb_server
+from wandb_server import Server, used_server, wandb_server
 
 from rayon.tracking import TrackedRun
-from rayon.tracking.service import end_service
 
 MakeRun = Callable[..., TrackedRun]
 RUN = "TrainFlow-1764-train-7-r1"
@@ -21,14 +20,8 @@ RUN = "TrainFlow-1764-train-7-r1"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    with wandb_server() as running:
-        monkeypatch.setenv("WANDB_BASE_URL", running.url)
-        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-        monkeypatch.setattr("wandb.apis.public.Api._HTTP_TIMEOUT", 1.0)  # a table waits so long for a dead server
-        end_service(2.0)  # what W&B's client and its service process remember of other servers
+    with used_server(monkeypatch) as running:
         yield running
-    end_service(2.0)
 
 
 def log_first(run: TrackedRun) -> None:
