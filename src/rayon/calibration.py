@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -86,6 +85,8 @@ def fit_tempering(scores: Floats, labels: Ints) -> Tempering:
     """Return the tempering under which `labels` are likeliest: scale in [0.05, 20], share in [0, 0.5], softness in
     [0, 1]. With softness 1 it is temperature scaling (Guo et al., arXiv 1706.04599).
     """
+    from scipy.optimize import minimize  # a quarter of a second that who only predicts need not wait
+
     if len(labels) == 0:
         return Tempering()
     rows = np.arange(len(labels))

