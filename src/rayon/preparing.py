@@ -12,12 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from metaflow.exception import MetaflowException
 
+import rayon
 from rayon.champions import RegistryError, branch_here, project_here
 from rayon.commands import flow_command
 from rayon.config import Config, durable, parse_config, resolve_paths
@@ -54,6 +56,8 @@ _DISK = {
     errno.EROFS: "a disk can only be read",
     errno.EACCES: "a folder may not be written to",
 }
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "transformers", "tokenizers", "scikit-learn", "pillow")
+"""Those that a result may depend on."""
 _ROOM = (
     "Free space (`python -m rayon gc` lists what nothing needs), or name another place: `cache:` and `shared:` of the "
     "experiment, METAFLOW_DATASTORE_SYSROOT_LOCAL for runs. Then run it again: nothing that finished is lost."
@@ -240,7 +244,9 @@ def follow(
     """Start following in Weights & Biases what `identity` names; as `track`, and where there is no task."""
     branch, project = branch_here(), project_here()
     keep = SharedFolder(Outputs(durable(config, "wandb"))) if config.shared else None
-    settings = {**asdict(config), "flow_run": identity.group, "project_branch": branch, **facts}
+    # rayon's own from the source: a pod has no package of that name installed
+    versions = {"rayon": rayon.__version__, **{name: version(name) for name in _PACKAGES}}
+    settings = {**asdict(config), "flow_run": identity.group, "project_branch": branch, "versions": versions, **facts}
     tags = [*tags_of(config.name, branch, project), *tags]
     return start_tracking(
         config.tracking, identity, job, settings, Path(config.cache), tags, title=title, axis=axis, keep=keep

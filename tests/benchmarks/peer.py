@@ -72,10 +72,14 @@ def encoders() -> Path:
 
 def write_e5(folder: Path) -> None:
     """Write the text encoder as a folder that `AutoModel` and `AutoTokenizer` read."""
-    from transformers import PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     encoder: Any = load_text_encoder("bundled:multilingual-e5-small", 64)
-    encoder.network.body.save_pretrained(folder)
+    body = encoder.network.body
+    sizes = {name: value for name, value in body.config._asdict().items() if name != "dropout"}
+    theirs = BertModel(BertConfig(**sizes), add_pooling_layer=False)
+    theirs.load_state_dict(body.state_dict())
+    theirs.save_pretrained(folder)
     tokenizer = encoder.tokenise.tokenizer
     tokenizer.no_truncation()
     fast = PreTrainedTokenizerFast(

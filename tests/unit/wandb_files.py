@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,6 +156,7 @@ def check_fed(file: str, settings: dict[str, Any]) -> list[Kept]:
         # a shop may be a copy of another, with what that one logged
         assert {"project:rayon", "project_branch:user.tests", f"catalogue:{run.config['name']}"} <= set(run.tags)
         assert (run.config["flow_run"], run.config["project_branch"]) == (run.group, "user.tests")
+        assert run.config["versions"]["torch"] == version("torch")
         assert not unknown_keys(run), f"{run.name} logs what rayon.tracking.keys does not list: {unknown_keys(run)}"
     grids = chapters(scope)
     for title in titles:

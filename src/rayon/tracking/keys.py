@@ -125,6 +125,7 @@ KEYS = (
     Key("feedback/retraining", "0 or 1", "value", ("feedback",), "whether a retraining is asked for"),
     Key("flow_run", "Flow/run", "setting", _ALL, "the Metaflow run, also the group; Registry/catalogue by hand"),
     Key("project_branch", "a branch", "setting", _ALL, "Metaflow's project branch"),
+    Key("versions", "versions", "setting", _ALL, "of rayon and the packages that a result may depend on"),
     Key("candidate", "a candidate", "setting", _MEASURED, "tfidf, text, image or fusion"),
     Key("dataset", "12 hex digits", "setting", ("preprocess", *_MEASURED, "gate"), "the dataset version's fingerprint"),
     Key("model", "a run of TrainFlow", "setting", ("score", "monitor"), "whose predictions they are"),

@@ -128,6 +128,8 @@ def _init(
         save_code=False,
         disable_git=True,
         x_disable_stats=True,
+        # it would read the metadata of every package here, a tenth of a second; `follow` gives those that matter
+        x_save_requirements=False,
     )
     run = wandb.init(**options, settings=settings)
     if axis:
