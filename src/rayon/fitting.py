@@ -77,7 +77,10 @@ def fit(
     mine = int(torch.load(last, weights_only=True, map_location="cpu")["epoch"]) + 1 if last.exists() else 0
     resumed = _agree(mine, folder, nodes)
     classifier.nodes = nodes
-    best = ModelCheckpoint(folder, filename="best", monitor="val_nll", enable_version_counter=False)
+    # nobody goes on from it: without the optimizer's state it is a third as large
+    best = ModelCheckpoint(
+        folder, filename="best", monitor="val_nll", save_weights_only=True, enable_version_counter=False
+    )
     # a checkpoint of its own: `save_last` saves only in epochs that are the best so far
     latest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, enable_version_counter=False)
     trainer = pl.Trainer(

@@ -23,6 +23,7 @@ from rayon.data.batches import Batch
 from rayon.data.datamodule import ProductDataModule
 from rayon.evaluation import macro_f1
 from rayon.models.fusion import fit_pool, fuse
+from rayon.models.heads import NgramHead
 from rayon.models.network import ProductNetwork
 from rayon.nodes import ALONE, from_first, summed, to_first, whole_of
 
@@ -71,7 +72,7 @@ class ProductClassifier(pl.LightningModule):
         )
         self.replicas, self.classes = replicas, len(class_weights)
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
-        self.nodes = ALONE
+        self.nodes, self._in_place = ALONE, False
         self.held_out: list[tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]] = []
 
     @property
@@ -87,6 +88,19 @@ class ProductClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Switch the encoders' dropout on: they come in evaluation mode, and Lightning leaves modes as they are."""
         self.train()
+        self._in_place = self.device.type == "cpu" and self.nodes.size == 1
+        for head in self.network.heads.values():
+            if self._in_place and isinstance(head, NgramHead):
+                head.add_in_place()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the gradients that heads add to."""
+        optimizer.zero_grad(set_to_none=not self._in_place)
+
+    def on_validation_model_zero_grad(self) -> None:
+        """Keep them here too, where Lightning would free them."""
+        if not self._in_place:
+            super().on_validation_model_zero_grad()
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the sum of the branches' and replicas' weighted cross-entropies: they do not share parameters.

@@ -8,9 +8,11 @@ checkpoint to resume from. A head knows its input and the number of classes, nei
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import Tensor, nn
 
 
@@ -57,6 +59,26 @@ class DenseHead(nn.Module):
         return served
 
 
+class _SparseProduct(torch.autograd.Function):
+    """Sparse grams (N, V) times weights (V, K), whose gradient is sparse: the rows of those columns that were met."""
+
+    @staticmethod
+    def forward(ctx: Any, grams: Tensor, weight: Tensor) -> Tensor:
+        ctx.grams, ctx.shape = grams, weight.shape
+        product: Tensor = torch.sparse.mm(grams, weight)
+        return product
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        grams, (gradient,) = ctx.grams, gradients
+        met, place = torch.unique(grams.col_indices(), return_inverse=True)
+        # the rows of one layout are the columns of the other: this is the transpose, and copies nothing
+        parts = grams.values().numpy(), place.numpy(), grams.crow_indices().numpy()
+        transposed = sparse.csc_matrix(parts, shape=(len(met), len(gradient)))
+        rows = torch.from_numpy(transposed @ gradient.numpy())
+        return None, torch.sparse_coo_tensor(met[None], rows, ctx.shape, is_coalesced=True, check_invariants=False)
+
+
 class NgramHead(nn.Module):
     """One weight per gram column, replica and class, summed over a product's weighted grams: (N, V) -> (N, R, C).
 
@@ -66,7 +88,7 @@ class NgramHead(nn.Module):
 
     def __init__(self, columns: int, classes: int, replicas: int) -> None:
         super().__init__()
-        self.replicas, self.classes = replicas, classes
+        self.replicas, self.classes, self.adds_in_place = replicas, classes, False
         self.weight = nn.Parameter(torch.zeros(columns, replicas * classes))
         self.bias = nn.Parameter(torch.zeros(replicas, classes))
 
@@ -74,8 +96,18 @@ class NgramHead(nn.Module):
         """Return the replicas' logits, (N, R, C), of weighted grams, sparse CSR (N, V)."""
         # sparse products are not to be had in bfloat16 on a CPU
         with torch.autocast(grams.device.type, enabled=False):
-            sums: Tensor = torch.sparse.mm(grams, self.weight)
+            product: Any = _SparseProduct.apply if self.adds_in_place else torch.sparse.mm
+            sums: Tensor = product(grams, self.weight)
         return sums.view(-1, self.replicas, self.classes) + self.bias
+
+    def add_in_place(self) -> None:
+        """From now on, add a batch's gradient to one that stays, on a CPU and where one process learns alone.
+
+        A batch meets a tenth of the columns, and to make a new gradient of all of them, tens of megabytes, takes three
+        quarters of a step. Who learns has to set gradients to zero, and not to None.
+        """
+        self.weight.grad = torch.zeros_like(self.weight)
+        self.adds_in_place = True
 
     def keep_last(self) -> NgramHead:
         """Return the served head: this one's last replica alone."""

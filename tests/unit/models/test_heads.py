@@ -39,6 +39,20 @@ def test_the_ngram_head_is_an_embedding_bag(grams):
     torch.testing.assert_close(head.weight.grad, bag.weight.grad, atol=1e-5, rtol=0)
 
 
+def test_a_gradient_added_in_place_is_the_gradient(grams):
+    heads = [randomise(NgramHead(40, classes=5, replicas=3)) for _ in range(2)]
+    heads[1].add_in_place()
+    kept = heads[1].weight.grad
+    for seed in range(2):  # the second batch finds zeros where the first one left its own
+        upstream = torch.randn(9, 3, 5, generator=torch.Generator().manual_seed(seed))
+        for head in heads:
+            head.zero_grad(set_to_none=head is heads[0])
+            head(grams).backward(upstream)
+        torch.testing.assert_close(heads[1].weight.grad, heads[0].weight.grad, atol=1e-6, rtol=0)
+        torch.testing.assert_close(heads[1].bias.grad, heads[0].bias.grad, atol=1e-6, rtol=0)
+    assert heads[1].weight.grad is kept
+
+
 def test_a_product_without_a_known_gram_gets_the_bias(grams):
     head = randomise(NgramHead(40, classes=5, replicas=3))
     torch.testing.assert_close(head(grams)[3], head.bias)
@@ -46,6 +60,7 @@ def test_a_product_without_a_known_gram_gets_the_bias(grams):
 
 def test_an_ngram_head_without_columns_says_its_bias_and_can_still_learn():
     head = randomise(NgramHead(0, classes=3, replicas=2))
+    head.add_in_place()
     logits = head(sparse_rows(sparse.csr_matrix((4, 0), dtype=np.float32), np.arange(4)))
     torch.testing.assert_close(logits, head.bias.expand(4, 2, 3))
     logits.square().sum().backward()
