@@ -11,6 +11,7 @@ import time
 import traceback
 from pathlib import Path
 
+import faults_app
 import faults_disk
 import faults_files
 import faults_services
@@ -18,7 +19,8 @@ import faults_time
 from home import furnish
 from spoiling import Bench
 
-FAULTS = {**faults_disk.FAULTS, **faults_time.FAULTS, **faults_files.FAULTS, **faults_services.FAULTS}
+PARTS = (faults_disk, faults_time, faults_files, faults_services, faults_app)
+FAULTS = {name: inject for part in PARTS for name, inject in part.FAULTS.items()}
 
 
 def campaign(scratch: Path, only: str) -> None:
