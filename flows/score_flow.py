@@ -69,6 +69,12 @@ class ScoreFlow(FlowSpec):
         help="what to score, if not what the experiment says: a CSV, TSV (.gz too) or Parquet file, or a folder of "
         "Parquet files, by path or s3:// address; or 'unseen', the products that the split keeps aside",
     )
+    files = Parameter(
+        "files",
+        default=config_expr("experiment.score.files"),
+        type=str,
+        help="'all' of the input's files, or 'new' ones, which no finished scoring of this catalogue took before",
+    )
     images = Parameter("images", default="", type=str, help="the input's photo folder, if not that of the experiment")
     model = Parameter(
         "model",
@@ -91,18 +97,23 @@ class ScoreFlow(FlowSpec):
         from rayon.config import durable
         from rayon.preparing import load_config, stopping
         from rayon.registry import find_model
-        from rayon.score_run import UNSEEN, input_columns, open_predictor, plan_jobs, share_out, with_input
+        from rayon.score_files import choose_files, scored_files
+        from rayon.score_run import UNSEEN, input_columns, open_predictor, place, plan_jobs, share_out, with_input
 
         config = load_config(self.experiment, ROOT)
         with stopping():
             chosen = find_model(self.model, config.name)
             self.version, self.bundle = chosen
             open_predictor(chosen, config)
+            names, self.scored_files = None, scored_files(config.name)
             if self.source != UNSEEN:
                 config = with_input(config, self.source, self.images)
-            self.columns = input_columns(config, self.source, self.bundle)
+                names, found, self.scored_files = choose_files(place(self.source), self.files, self.scored_files)
+                if names is not None:
+                    print(f"{len(names):,} of {found:,} files are new")
+            self.columns = input_columns(config, self.source, self.bundle, names)
             self.jobs, self.refused = plan_jobs(
-                config, self.source, keep=lambda number, part: setattr(self, f"part_{number:05d}", part)
+                config, self.source, lambda number, part: setattr(self, f"part_{number:05d}", part), names
             )
         own = f"{config.name}-{current.run_id}"
         self.destination = self.output or config.score.output or durable(config, "predictions", own)

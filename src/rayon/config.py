@@ -238,7 +238,8 @@ class Score:
     `precision` is the target, one of `evaluation.precision_targets` of the model's training, whose threshold decides
     between 'accept' and 'review'. Shards of `shard_rows` products are shared out among `tasks` tasks (at most 100, as
     Metaflow allows no wider foreach). `input` is what is scored where the command names nothing, 'unseen' for the
-    products that the split keeps aside. `output` is the folder or s3:// address of the Parquet files, '' for one of
+    products that the split keeps aside; of its `files`, 'all' or 'new' ones, which no finished scoring took before.
+    `output` is the folder or s3:// address of the Parquet files, '' for one of
     each run below `shared`, or the cache.
     """
 
@@ -246,6 +247,7 @@ class Score:
     shard_rows: Annotated[int, Field(ge=1, le=100_000)] = 2000
     tasks: Annotated[int, Field(ge=1, le=100)] = 2
     input: str = "unseen"
+    files: Literal["all", "new"] = "all"
     output: str = ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,15 +60,16 @@ def with_input(config: Config, source: str, images: str) -> Config:
     """
     catalog = dataclasses.replace(
         config.catalog,
-        products=_place(source),
+        products=place(source),
         labels=None,
-        images=_place(images) if images else config.catalog.images,
+        images=place(images) if images else config.catalog.images,
         synthetic=None,
     )
     return dataclasses.replace(config, catalog=catalog)
 
 
-def _place(location: str) -> str:
+def place(location: str) -> str:
+    """Return an absolute path, or an s3:// address as it is."""
     return location if is_remote(location) else str(Path(location).resolve())
 
 
@@ -90,8 +91,12 @@ def open_predictor(model: Model, config: Config) -> Predictor:
         raise RayonError(f"the model {model.version} cannot be served: {error}") from None
 
 
-def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -> tuple[list[Job], pd.DataFrame]:
+def plan_jobs(
+    config: Config, source: str, keep: Callable[[int, bytes], None], names: Collection[str] | None = None
+) -> tuple[list[Job], pd.DataFrame]:
     """Return the shards to score and the rows refused so far; `keep(number, part)` stores the parts of a file.
+
+    `names` are the files to score, all of the input's if not given (`rayon.score_files`).
 
     Raises:
         RayonError: no product is set apart, where `source` is 'unseen'.
@@ -99,7 +104,9 @@ def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -
     """
     if source == UNSEEN:
         return list(_unseen_jobs(config)), join_rejects([])
-    config = dataclasses.replace(config, catalog=_fetched(config))
+    if names is not None and not names:
+        return [], join_rejects([])
+    config = dataclasses.replace(config, catalog=_fetched(config, names))
     jobs: list[Job] = []
     rejects: list[pd.DataFrame] = []
     for piece in plan_scoring(config):
@@ -110,7 +117,9 @@ def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -
     return jobs, join_rejects(rejects)
 
 
-def input_columns(config: Config, source: str, bundle: bytes) -> dict[str, list[str]]:
+def input_columns(
+    config: Config, source: str, bundle: bytes, names: Collection[str] | None = None
+) -> dict[str, list[str]]:
     """Return how the input's columns differ from those that the model was trained from: `new` and `gone` ones.
 
     A model that was trained before columns were kept knows of none: then what is gone is told alone.
@@ -118,13 +127,13 @@ def input_columns(config: Config, source: str, bundle: bytes) -> dict[str, list[
     Raises:
         CatalogError: the file cannot be read.
     """
-    if source == UNSEEN:
+    if source == UNSEEN or (names is not None and not names):
         return {"new": [], "gone": []}
-    return changed_columns(_fetched(config), describe_bundle(bundle)["reference"].get("columns", []))
+    return changed_columns(_fetched(config, names), describe_bundle(bundle)["reference"].get("columns", []))
 
 
-def _fetched(config: Config) -> Catalog:
-    return fetch_catalog(config.catalog, Path(config.cache) / "catalogs")
+def _fetched(config: Config, names: Collection[str] | None) -> Catalog:
+    return fetch_catalog(config.catalog, Path(config.cache) / "catalogs", names)
 
 
 def share_out(jobs: Sequence[Job], tasks: int) -> list[list[Job]]:

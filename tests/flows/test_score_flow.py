@@ -125,6 +125,22 @@ def test_the_unseen_stream_is_scored_without_a_file(scored):
     assert (table["given_category"] != "").all()
 
 
+def test_of_a_folder_the_new_files_alone_are_scored(scored, tmp_path):
+    """As an hourly run does: the second one finds one file that it knows, and one that it does not."""
+    shop, folder = scored.shop, tmp_path / "incoming"
+    folder.mkdir()
+    table = pd.read_csv(shop.folder / "raw" / "products.csv", dtype=str, keep_default_na=False)
+    summaries = []
+    for number, arrived in enumerate((table[:40], table[40:60], None)):
+        if arrived is not None:
+            arrived.to_parquet(folder / f"{number}.parquet")
+        done = shop.run("score", "--input", str(folder), "--files", "new")
+        assert done.code == 0, done.output
+        summaries.append(artifacts("ScoreFlow", done).summary)
+    assert [summary["read"] for summary in summaries] == [40, 20, 0]
+    assert "0 of 2 files are new" in done.output
+
+
 def test_mistakes_of_the_user_are_sentences(scored, tmp_path):
     shop = scored.shop
     nothing = tmp_path / "nothing.csv"
@@ -132,6 +148,7 @@ def test_mistakes_of_the_user_are_sentences(scored, tmp_path):
     for arguments, sentence in (
         (("--input", str(nothing)), "the file is empty"),
         (("--input", "nowhere.csv"), "there is no such file"),
+        (("--input", str(nothing), "--files", "newer"), "--files is 'all' or 'new'"),
         (("--model", "champion"), "no model of 'scored' is champion"),
         (("--model", "99"), "there is no run TrainFlow/99 here"),
         (("--model", str(nothing)), "these bytes are no rayon bundle"),

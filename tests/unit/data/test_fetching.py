@@ -9,7 +9,7 @@ import pytest
 
 from rayon.config import parse_config, resolve_paths
 from rayon.data.building import build_shard
-from rayon.data.fetching import fetch, fetch_catalog
+from rayon.data.fetching import fetch, fetch_catalog, list_files
 from rayon.data.images import PhotoError, read_photo
 from rayon.data.outputs import Outputs
 from rayon.data.planning import plan_dataset
@@ -111,3 +111,17 @@ def test_addresses_are_no_paths_of_the_project(tmp_path):
     config = resolve_paths(parse_config({"name": "shop", "catalog": catalog, "shared": "s3://shop/shared"}), tmp_path)
     assert config.catalog.products == "s3://shop/products.csv" and config.shared == "s3://shop/shared"
     assert config.catalog.images == "s3://shop/images" and config.catalog.labels == str(tmp_path / "labels.csv")
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_of_a_folder_the_named_files_alone_are_there(where, tmp_path, request):
+    place = str(tmp_path / "shop") if where == "folder" else request.getfixturevalue("bucket")
+    outputs = Outputs(place)
+    for name in ("in/one.parquet", "in/two.parquet", "in/deeper/three.parquet", "in/notes.txt"):
+        outputs.write(name, name.encode())
+    assert sorted(file.name for file in list_files(f"{place}/in")) == ["in/one.parquet", "in/two.parquet"]
+    for _ in range(2):
+        found = fetch(f"{place}/in", tmp_path / "fetched", ["in/two.parquet"])
+        assert {file.name: file.read_bytes() for file in found.iterdir()} == {"two.parquet": b"in/two.parquet"}
+    outputs.write("in/two.parquet", b"newer")
+    assert (fetch(f"{place}/in", tmp_path / "fetched", ["in/two.parquet"]) / "two.parquet").read_bytes() == b"newer"
