@@ -106,7 +106,7 @@ class TrainFlow(FlowSpec):
         self.encoded = encode_and_tell(self.manifest, load_config(self.experiment, ROOT))
         self.next(self.train, foreach="candidates")
 
-    @card(type="blank", id="train", refresh_interval=2)
+    @card(type="blank", id="train", refresh_interval=5)
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
     @timeout(minutes=experiment.resources.train.minutes)
     @resources(
