@@ -99,7 +99,7 @@ BENCHMARKS = {
     "profiles": Benchmark(
         "where each flow's time goes, as pictures",
         "profiles.py --results",
-        "profiles.py --results --rows 300 --new 60",
+        "profiles.py --results --rows 300 --new 200",
         *("6 min", "3 min"),
     ),
     "newcomer": Benchmark(

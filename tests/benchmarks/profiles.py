@@ -1,7 +1,7 @@
 """Where the time goes: each flow run for real under a sampling profiler, and a picture of what its steps spent it on.
 
     python tests/benchmarks/profiles.py                        all five flows on 1,200 products of configs/demo.yaml
-    python tests/benchmarks/profiles.py --rows 300 --new 60 --only preprocess
+    python tests/benchmarks/profiles.py --rows 300 --new 200 --only preprocess
 
 py-spy looks a hundred times a second at every process of a flow and counts those threads that run; rules
 (`profiles_rules.py`) tell from a stack what it is for. Seconds are the processor's: each process notes how many it
@@ -31,6 +31,7 @@ from profiles_rules import REST
 from profiles_samples import Note, Sample, Spent, parse, total
 from results import FOLDER, ROOT, Row, save, table
 from rayon.config import Synthetic
+from rayon.data.synthetic import write_catalogue
 
 FLOWS = {
     "preprocess": "PreprocessFlow",
@@ -46,11 +47,12 @@ MOST_REST = 0.15
 """Of a flow's seconds, what the rules may leave unexplained."""
 
 NOTE = """
-import atexit, json, os
+import atexit, json, os, sys
 
 def note():
     used = os.times()
-    line = json.dumps([os.getpid(), os.getppid(), used.user + used.system, used.children_user + used.children_system])
+    seconds = used.user + used.system, used.children_user + used.children_system
+    line = json.dumps([os.getpid(), os.getppid(), " ".join(sys.orig_argv), *seconds])
     with open(os.environ["RAYON_PROFILED"], "a") as file:
         file.write(line + "\\n")
 
@@ -105,14 +107,11 @@ class Place:
         notes = [Note(*json.loads(line)) for line in noted.read_text(encoding="utf-8").splitlines()]
         return total(samples, notes, RATE)
 
-    def new_products(self, count: int) -> tuple[str, ...]:
-        """Write products that follow the catalogue's; return the arguments that have ScoreFlow score them."""
-        from rayon.data.synthetic import write_catalogue
-
+    def write_products(self, name: str, count: int, start: int = 0) -> Path:
+        """Write a catalogue of the demo's products from `start` on, with photos; return its file."""
         source = self.settings["catalog"]["synthetic"]
         rows = Synthetic(rows=count, categories=source["categories"], seed=source["seed"])
-        file = write_catalogue(self.folder / "new", rows, start=self.rows)
-        return "--input", str(file), "--images", str(self.folder / "new" / "images")
+        return write_catalogue(self.folder / name, rows, start=start)
 
     def ask(self) -> int:
         """Ask the model as the app does, and have people label some of it; return how many pieces of feedback."""
@@ -150,11 +149,13 @@ def profiler() -> str:
 def profile_flows(folder: Path, rows: int, new: int, names: Sequence[str]) -> list[Profile]:
     """Run the flows one after the other, each on what the earlier ones left; return the profiles of those named."""
     place, found, asked = Place(folder, rows), [], 0
+    place.write_products("raw", rows)
+    fresh = place.write_products("new", new, start=rows)
     last = max(list(FLOWS).index(name) for name in names)
     for name in list(FLOWS)[: last + 1]:
         if name == "monitor":
             asked = place.ask()
-        arguments = place.new_products(new) if name == "score" else ()
+        arguments = ("--input", str(fresh), "--images", str(fresh.parent / "images")) if name == "score" else ()
         count = {"score": new, "monitor": new + ASKED, "feedback": asked}.get(name, rows)
         profile = Profile(name, count, place.profile(name, *arguments))
         seconds = sum(each.seconds for each in profile.spent)

@@ -63,10 +63,13 @@ def task_of(command: str) -> tuple[str, int]:
 
 
 class Note(NamedTuple):
-    """What a process noted at its end: seconds of the processor that it used, and that those it waited for used."""
+    """What a process noted at its end: its number, that of the one that started it, its command, and the seconds of the
+    processor that it used and that those used for which it waited.
+    """
 
     process: int
     parent: int
+    command: str
     cpu: float
     children: float
 
@@ -89,20 +92,25 @@ def total(samples: Sequence[Sample], notes: Iterable[Note], rate: int) -> list[S
     """
     known = {note.process: note for note in notes}
     counts: Counter[int] = Counter()
-    parents: dict[int, int] = {}
-    tasks: dict[int, tuple[str, int]] = {}
+    parents = {sample.process: sample.parent for sample in samples}
+    # a process that was seen before it had become its program is seen under the command of the one that started it
+    commands = {sample.process: sample.command for sample in samples} | {n.process: n.command for n in known.values()}
+    parents |= {note.process: note.parent for note in known.values()}
+
+    def line(process: int) -> str:
+        return f"{line(parents[process])} {commands[process]} " if process in commands else ""
+
+    tasks = {process: task_of(line(process)) for process in commands}
     for sample in samples:
         counts[sample.process] += sample.count
-        parents[sample.process] = sample.parent
-        tasks[sample.process] = task_of(sample.command)
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     for sample in samples:
         sampled = counts[sample.process] / rate
         cpu = known[sample.process].cpu if sample.process in known else sampled
-        step = tasks[sample.process][0]
-        seconds[step, spent_on(sample.command, sample.frames)] += sample.count / rate * min(1.0, cpu / sampled)
+        what = spent_on(line(sample.process), sample.frames)
+        seconds[tasks[sample.process][0], what] += sample.count / rate * min(1.0, cpu / sampled)
     for note in known.values():
-        step = tasks.get(note.process, tasks.get(note.parent, (RUN, 0)))[0]
+        step = tasks[note.process][0]
         told = sum(each.cpu + each.children for each in known.values() if each.parent == note.process)
         silent = sum(n / rate for p, n in counts.items() if parents[p] == note.process and p not in known)
         seconds[step, START] += max(0.0, note.cpu - counts[note.process] / rate)

@@ -78,11 +78,13 @@ def test_samples_share_the_seconds_that_were_noted_and_the_rest_is_start_and_end
     samples = [
         sampled(encode, 300),
         sampled(f"{STEP};read (/home/me/shop/src/rayon/data/tables.py:9)", 100),
-        sampled(encode, 50, number=4)._replace(process=12),
+        sampled(encode, 50, number=4)._replace(process=12, command=RUN),  # seen before it was a task
         sampled(encode, 10, step="start", number=1)._replace(process=13),
     ]
     # of the first task more samples than seconds, of the second fewer; the third noted nothing
-    notes = [Note(10, 1, 0.5, 3.4), Note(11, 10, 2.0, 0.0), Note(12, 10, 1.0, 0.0)]
+    flow, task = "python flows/train_flow.py run", TASK.partition('"')[2].rstrip('"')
+    third, fourth = task.format(step="train", number=3), task.format(step="train", number=4)
+    notes = [Note(10, 1, flow, 0.5, 3.4), Note(11, 10, third, 2.0, 0.0), Note(12, 10, fourth, 1.0, 0.0)]
     found = total(samples, notes, 100)
     assert sum(each.seconds for each in found) == pytest.approx(0.5 + 3.4)
     assert list(dict.fromkeys(each.step for each in found)) == [RUNNING, "start", "train ×2"]
