@@ -98,6 +98,9 @@ class FeedbackFlow(FlowSpec):
     @step
     def end(self):
         """Draw the card; ask for a retraining where enough was corrected; log the counts to Weights & Biases."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.cards import feedback_card
         from rayon.events import enough_corrections, request_retraining
         from rayon.feedback_run import sample_accepted, tracked_values

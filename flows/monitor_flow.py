@@ -113,6 +113,9 @@ class MonitorFlow(FlowSpec):
     @step
     def judge(self):
         """Compare the window with the reference and settle the verdict."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.monitor_run import judge_window, log_windows, make_point, monitor_tag, past_points, shown
         from rayon.monitoring_config import parse_monitoring
         from rayon.preparing import load_config, stopping, track

@@ -143,6 +143,9 @@ class PreprocessFlow(FlowSpec):
     @step
     def end(self):
         """Draw the card: counts, categories, photos, rejects; log the counts to Weights & Biases."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.cards import dataset_card
         from rayon.data.shards import Manifest
         from rayon.preparing import dataset_values, load_config, open_version, sample_photos, track

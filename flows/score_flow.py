@@ -171,6 +171,9 @@ class ScoreFlow(FlowSpec):
     @step
     def combine(self, inputs):
         """Add up what the tasks did; gather the rejects; check that every row is a prediction or a reject."""
+        from rayon.tracking import import_wandb
+
+        import_wandb(self.experiment.tracking.mode)
         from rayon.data.outputs import Outputs
         from rayon.preparing import load_config, stopping, track
         from rayon.registry import scores_tag

@@ -106,7 +106,7 @@ class TrainFlow(FlowSpec):
         self.encoded = encode_and_tell(self.manifest, load_config(self.experiment, ROOT))
         self.next(self.train, foreach="candidates")
 
-    @card(type="blank", id="train", refresh_interval=2)
+    @card(type="blank", id="train", refresh_interval=5)
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
     @timeout(minutes=experiment.resources.train.minutes)
     @resources(
@@ -117,9 +117,10 @@ class TrainFlow(FlowSpec):
     @step
     def train(self):
         """Train one candidate, going on from its last checkpoint after a kill, and run it on the gold set."""
-        from rayon.tracking import import_wandb
+        if self.input != "tfidf":  # the baseline is not followed
+            from rayon.tracking import import_wandb
 
-        import_wandb(self.experiment.tracking.mode)
+            import_wandb(self.experiment.tracking.mode)
         from rayon.candidates import run_candidate
         from rayon.preparing import load_config, load_dataset, stopping
 

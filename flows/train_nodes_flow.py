@@ -51,7 +51,7 @@ class TrainFlow(train_flow.TrainFlow):
         self.encoded = encode_and_tell(self.manifest, load_config(self.experiment, train_flow.ROOT))
         self.next(self.train, num_parallel=self.experiment.trainer.nodes)
 
-    @card(type="blank", id="train", refresh_interval=2)
+    @card(type="blank", id="train", refresh_interval=5)
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
     @timeout(minutes=experiment.resources.train.minutes)
     @resources(

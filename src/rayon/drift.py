@@ -2,7 +2,8 @@
 
 Works on arrays alone: it knows neither products nor models nor what follows from an answer. A p-value says whether a
 difference may be chance, an effect how large it is: with many products the least difference is significant, with few a
-large one may be chance, so that both have to be asked.
+large one may be chance, so that both have to be asked. scipy takes a third of a second to import: it waits until a test
+is made, since some who import this module only name tests.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
-from scipy.stats import chi2_contingency, fisher_exact, ks_2samp
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -56,6 +55,8 @@ def mmd_test(
     if min(n, m) < 2:
         return Difference(1.0, 0.0, n, m)
     pooled = np.concatenate([first, second]).astype(np.float64)
+    from scipy.spatial.distance import cdist
+
     distances = cdist(pooled, pooled, "sqeuclidean").astype(np.float32)
     some = rng.permutation(n + m)[:_MEDIAN_ROWS]
     width = float(np.median(distances[np.ix_(some, some)][np.triu_indices(len(some), 1)])) or 1.0
@@ -85,6 +86,8 @@ def ks_test(reference: Floats, current: Floats) -> Difference:
     """
     if min(len(reference), len(current)) < 2:
         return Difference(1.0, 0.0, len(reference), len(current))
+    from scipy.stats import ks_2samp
+
     found = ks_2samp(reference, current, method="asymp")
     return Difference(float(found.pvalue), float(found.statistic), len(reference), len(current))
 
@@ -112,6 +115,8 @@ def mix_test(reference: Ints, current: Ints) -> Difference:
         table = np.concatenate([table[:, ~small], rest], axis=1)
     if table.shape[1] < 2:
         return Difference(1.0, 0.0, n, m)
+    from scipy.stats import chi2_contingency
+
     statistic, p, freedom, _ = chi2_contingency(table, correction=False)
     return Difference(float(p), float(np.sqrt(max(statistic - freedom, 0.0) * (n + m) / (n * m))), n, m)
 
@@ -132,6 +137,8 @@ def share_test(reference_hits: int, reference: int, current_hits: int, current: 
     effect = abs(current_hits / current - reference_hits / reference)
     if reference_hits + current_hits in (0, reference + current):
         return Difference(1.0, 0.0, reference, current)
+    from scipy.stats import chi2_contingency, fisher_exact
+
     p = fisher_exact(table).pvalue if reference + current <= _EXACT else chi2_contingency(table).pvalue
     return Difference(float(p), float(effect), reference, current)
 

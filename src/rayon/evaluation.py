@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
@@ -98,6 +97,8 @@ def share_interval(hits: int, total: int) -> Interval:
     """
     if total == 0:
         return Interval(float("nan"), 0.0, 1.0)
+    from scipy.special import betaincinv  # here, since most who import this module only name intervals
+
     low, high = (float(betaincinv(hits + 0.5, total - hits + 0.5, tail)) for tail in (0.025, 0.975))
     return Interval(hits / total, low if hits else 0.0, high if hits < total else 1.0)
 

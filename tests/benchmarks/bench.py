@@ -96,6 +96,12 @@ BENCHMARKS = {
         "retraining.py --results --grow 5 --rounds 1",
         *("15 min", "5 min"),
     ),
+    "profiles": Benchmark(
+        "where each flow's time goes, as pictures",
+        "profiles.py --results",
+        "profiles.py --results --rows 300 --new 200",
+        *("6 min", "3 min"),
+    ),
     "newcomer": Benchmark(
         "an import, the first command, the first prediction (needs a model: make train)",
         "newcomer.py --results",
@@ -126,9 +132,12 @@ def run(name: str, quick: bool, more: list[str]) -> str:
 
 def index(folder: Path) -> str:
     """Return the page that lists the results of a folder."""
-    rows = []
+    rows, pictures = [], []
     for file in sorted(folder.glob("*.json")):
         result = read_result(file)
+        drawn = sorted((folder / file.stem).glob("*.svg"))
+        pictures += ["", f"{result.title}:", ""] * bool(drawn)
+        pictures += [f"![{picture.stem}]({file.stem}/{picture.name})" for picture in drawn]
         about = result.about
         rows.append(
             {
@@ -146,7 +155,7 @@ def index(folder: Path) -> str:
         "one table were measured side by side; those of different tables need not have been on equally busy machines.",
         "",
     ]
-    return "\n".join([*head, *table(rows)]) + "\n"
+    return "\n".join([*head, *table(rows), *pictures]) + "\n"
 
 
 def main() -> None:
