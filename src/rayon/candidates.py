@@ -17,7 +17,6 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
 from rayon.inputs import candidate_branches, encode_dataset
-from rayon.lightning_start import import_lightning
 from rayon.nodes import ALONE, Nodes
 from rayon.outcome import BASELINE, summary_of
 from rayon.preparing import progress_line, track
@@ -90,8 +89,7 @@ def _run(
         gold = predict_gold_baseline(dataset)
         nothing: dict[str, Any] = {"bundle": None, "probabilities": None, "history": [], "resumed_from_epoch": 0}
         return {**nothing, "gold": gold._asdict()}, None
-    import_lightning()  # which the baseline does not need, nor this process all that comes with it
-    from rayon.cards_training import CardCallback
+    from rayon.cards_training import CardCallback  # Lightning, which the baseline does not need
     from rayon.checkpoints import Checkpoints
     from rayon.training import train_candidate
 
