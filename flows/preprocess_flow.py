@@ -75,6 +75,7 @@ class PreprocessFlow(FlowSpec):
     def start(self):
         """Read and validate the catalogue; plan the shards that are new."""
         from rayon.data.planning import plan_dataset
+        from rayon.data.spooling import Spool
         from rayon.preparing import load_config, provide_catalog, stopping
         from rayon.champions import keep_order
         from rayon.registry import dataset_tag, latest_dataset, read_keys
@@ -84,7 +85,8 @@ class PreprocessFlow(FlowSpec):
             keep_order(current.flow_name, current.run_id, dataset_tag(config.name))
             config = provide_catalog(config, tell=print)
             last = None if self.fresh else latest_dataset(config.name)
-            self.plan = plan_dataset(config, last.manifest if last else None, read_keys)
+            keep = Spool(Path(config.cache)).keep
+            self.plan = plan_dataset(config, last.manifest if last else None, read_keys, keep=keep)
         parts, self.plan = self.plan.parts, self.plan._replace(parts=())
         # a part an artifact: a task then reads its own alone
         for number, part in enumerate(parts):
@@ -107,12 +109,13 @@ class PreprocessFlow(FlowSpec):
         self.built = None
         if self.input is not None:
             with stopping():
-                shard = build_shard(getattr(self, f"part_{self.input:05d}"), load_config(self.experiment, ROOT))
+                part = take(self, f"part_{self.input:05d}")
+                shard = build_shard(part, load_config(self.experiment, ROOT))
             data, keys = artifact_names(self.input)
             setattr(self, data, shard.data)
             setattr(self, keys, shard.keys)
             ref = shard.ref._replace(locator=make_locator(current.pathspec, self.input))
-            self.built = shard._replace(data=b"", ref=ref)
+            self.built = shard._replace(data=b"", keys=b"", ref=ref)
         self.next(self.combine)
 
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)
@@ -123,16 +126,17 @@ class PreprocessFlow(FlowSpec):
         """List all shards in the manifest of the new version; gather the rejects."""
         from rayon.data.preprocessing import combine
         from rayon.preparing import load_config, stopping
-        from rayon.registry import dataset_tag, feedback_state, read_keys
+        from rayon.registry import artifact_names, dataset_tag, feedback_state, read_keys
 
         config = load_config(self.experiment, ROOT)
         self.plan = inputs[0].plan
-        built = [task.built for task in inputs if task.built is not None]
+        built = [(task, task.built) for task in inputs if task.built is not None]
+        with_keys = (shard._replace(keys=take(task, artifact_names(task.input)[1])) for task, shard in built)
         with stopping():
             labelled = feedback_state(config.name).shards
-            manifest, self.rejects = combine(config, self.plan, built, read_keys, labelled)
+            manifest, self.rejects = combine(config, self.plan, with_keys, read_keys, labelled)
         self.manifest = manifest.to_json()
-        self.new_rows = sum(shard.ref.rows for shard in built)
+        self.new_rows = sum(shard.ref.rows for _, shard in built)
         current.run.add_tags([dataset_tag(config.name), f"fingerprint:{manifest.fingerprint[:12]}"])
         self.next(self.end)
 
@@ -147,29 +151,30 @@ class PreprocessFlow(FlowSpec):
 
         import_wandb(self.experiment.tracking.mode)
         from rayon.cards import dataset_card
+        from rayon.data.census import take_census
         from rayon.data.shards import Manifest
-        from rayon.preparing import dataset_values, load_config, open_version, sample_photos, track
-        from rayon.registry import dataset_tag
+        from rayon.preparing import dataset_values, load_config, sample_photos, stopping, track
+        from rayon.registry import dataset_tag, read_keys
 
         config = load_config(self.experiment, ROOT)
         manifest = Manifest.from_json(self.manifest)
         # again: a resumed run takes over the steps that had finished without running them, and is looked up by its tag
         current.run.add_tags([dataset_tag(config.name), f"fingerprint:{manifest.fingerprint[:12]}"])
-        dataset = open_version(manifest, config)
-        frame = dataset.frame
+        with stopping():
+            census = take_census(manifest, read_keys, config.split)
         current.card["dataset"].extend(
             dataset_card(
                 manifest,
                 self.rejects,
-                list(frame["category"].value_counts().items()),
-                {name: int(count) for name, count in frame["split"].value_counts().items()},
+                list(census.mix.items()),
+                census.splits,
                 self.new_rows,
-                sample_photos(dataset, count=24),
+                sample_photos(manifest, census.photos, config),
             )
         )
         with track(config, current, "preprocess", [], dataset=manifest.fingerprint[:12]) as run:
             run.summary(dataset_values(manifest, self.new_rows))
-        self.profile = {"splits": frame["split"].value_counts().to_dict(), **manifest.counts}
+        self.profile = {"splits": census.splits, **manifest.counts}
         counts = manifest.counts
         people = f" ({counts['feedback']:,} labelled by people)" if counts["feedback"] else ""
         print(f"dataset {manifest.name} {manifest.fingerprint[:12]}: {counts['kept']:,} products{people}, ", end="")
@@ -177,6 +182,13 @@ class PreprocessFlow(FlowSpec):
         print(f"{counts['photos_refused']:,} photos refused")
         print(f"card:  python flows/preprocess_flow.py card view {current.run_id}/end --id dataset")
         print(f"next:  {flow_command('train')}")
+
+
+def take(task, name):
+    """Return an artifact of a task without Metaflow's keeping it in memory, and storing it again, for the step."""
+    found = getattr(task, name)
+    delattr(task, name)
+    return found
 
 
 if __name__ == "__main__":

@@ -9,21 +9,21 @@ import dataclasses
 import errno
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from metaflow.exception import MetaflowException
 
 import rayon
 from rayon.champions import RegistryError, branch_here, project_here
 from rayon.commands import flow_command
 from rayon.config import Config, durable, parse_config, resolve_paths
-from rayon.data.dataset import Dataset, DatasetError, open_dataset
+from rayon.data.census import Place
+from rayon.data.dataset import Dataset, DatasetError, open_dataset, read_photos
 from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import OutputError, Outputs
 from rayon.data.shards import Manifest
@@ -181,7 +181,7 @@ def encode_and_tell(manifest: str, config: Config) -> dict[str, int]:
 def open_version(manifest: Manifest, config: Config) -> Dataset:
     """Open a dataset version under the settings' split and folds; its shards are kept as files in the cache folder."""
     with stopping():
-        return open_dataset(manifest, read_shard, Path(config.cache) / "shards", config.split, config.fusion.folds)
+        return open_dataset(manifest, read_shard, _shards(config), config.split, config.fusion.folds)
 
 
 def open_latest(config: Config) -> Dataset:
@@ -196,14 +196,17 @@ def open_latest(config: Config) -> Dataset:
     return open_version(version.manifest, config)
 
 
-def sample_photos(dataset: Dataset, count: int, seed: int = 0) -> list[tuple[str, bytes]]:
-    """Return (category, JPEG) of up to `count` products with a photo, drawn from as many categories as there are."""
-    frame = dataset.frame[dataset.frame["has_image"]]
-    shuffled = frame.sample(frac=1.0, random_state=np.random.default_rng(seed))
-    turn = shuffled.groupby("category").cumcount()
-    chosen = turn.sort_values(kind="stable").index[:count]
-    photos = [(str(dataset.frame["category"].iloc[row]), dataset.photo(int(row))) for row in chosen]
-    return [(category, photo) for category, photo in photos if photo is not None]
+def sample_photos(manifest: Manifest, places: Sequence[Place], config: Config) -> list[tuple[str, bytes]]:
+    """Return (category, JPEG) of products of a dataset version, as `rayon.data.census.take_census` chooses them."""
+    where = [(place.shard, place.position) for place in places]
+    with stopping():
+        photos = read_photos(manifest, where, read_shard, _shards(config))
+    pairs = zip(places, photos, strict=True)
+    return [(place.category, photo) for place, photo in pairs if photo is not None]
+
+
+def _shards(config: Config) -> Path:
+    return Path(config.cache) / "shards"
 
 
 def progress_line(what: str = "", seconds: float = 5.0) -> Callable[..., None]:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -34,6 +35,10 @@ _TRY_AGAIN = bytes(16)
 """A row key that no row has: the next plan takes the product for changed and builds it again."""
 
 
+_AT_ONCE = 1000
+"""Rows of a part that are Python objects at a time."""
+
+
 class BuiltShard(NamedTuple):
     """A shard and what is to be kept with it: its bytes, its reference, its keys, its rejects and some counts.
 
@@ -54,12 +59,28 @@ def build_shard(part: bytes, config: Config) -> BuiltShard:
     rejected. The same part, photos and settings give the same bytes. A photo that could not be reached over the network
     is tried again when the next version is planned.
     """
-    rows: list[dict[str, Any]] = read_table(part).to_pylist()
-    return pack_shard(rows, _photos([row["image"] for row in rows], config))
+    pieces = []
+    for batch in read_table(part).to_batches(max_chunksize=_AT_ONCE):
+        rows: list[dict[str, Any]] = batch.to_pylist()
+        pieces.append(_pack(rows, _photos([row["image"] for row in rows], config)))
+    return _join(pieces)
 
 
 def pack_shard(rows: Sequence[dict[str, Any]], photos: Sequence[bytes | PhotoError | None]) -> BuiltShard:
     """Pack products, dicts with the columns of a part, with their normalised photos; see `build_shard`."""
+    return _join([_pack(rows, photos)])
+
+
+class _Piece(NamedTuple):
+    """Some rows of a shard, packed: as the shard's columns, as its keys, and what was refused of `rows` rows."""
+
+    shard: pa.Table
+    keys: pa.Table
+    rejects: list[dict[str, Any]]
+    rows: int
+
+
+def _pack(rows: Sequence[dict[str, Any]], photos: Sequence[bytes | PhotoError | None]) -> _Piece:
     shard: list[dict[str, Any]] = []
     keys: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
@@ -93,18 +114,30 @@ def pack_shard(rows: Sequence[dict[str, Any]], photos: Sequence[bytes | PhotoErr
                 "photo_reject": json.dumps(reject, ensure_ascii=False) if reject else "",
             }
         )
-    data = write_table(pa.Table.from_pylist(shard, SHARD_SCHEMA))
+    shard_table, keys_table = pa.Table.from_pylist(shard, SHARD_SCHEMA), pa.Table.from_pylist(keys, KEYS_SCHEMA)
+    return _Piece(shard_table, keys_table, rejects, len(rows))
+
+
+def _join(pieces: list[_Piece]) -> BuiltShard:
+    """Return the shard of some pieces, which are taken out of their list: a shard with its photos is large."""
+    every = pa.concat_tables([piece.keys for piece in pieces])
+    rejects = [reject for piece in pieces for reject in piece.rejects]
+    read = sum(piece.rows for piece in pieces)
+    table = pa.concat_tables([piece.shard for piece in pieces])
+    pieces.clear()
+    rows = table.num_rows
+    data = write_table(table)
     stats = {
-        "rows": len(shard),
-        "photos": sum(row["has_photo"] for row in keys),
-        "photos_refused": len(rejects) - (len(rows) - len(shard)),
-        "rejected": len(rows) - len(shard),
+        "rows": rows,
+        "photos": int(np.count_nonzero(every["has_photo"])),
+        "photos_refused": len(rejects) - (read - rows),
+        "rejected": read - rows,
         "bytes": len(data),
     }
     return BuiltShard(
         data,
-        make_ref(data, len(shard)),
-        write_table(pa.Table.from_pylist(keys, KEYS_SCHEMA), "zstd"),
+        make_ref(data, rows),
+        write_table(every, "zstd"),
         pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)),
         stats,
     )

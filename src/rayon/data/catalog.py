@@ -34,7 +34,7 @@ _Getter = Callable[[Sequence[str]], str]
 
 
 def read_catalog(
-    catalog: Catalog, rows_per_chunk: int = 20_000, require_category: bool = True
+    catalog: Catalog, rows_per_chunk: int = 5000, require_category: bool = True
 ) -> Iterator[pd.DataFrame]:
     """Stream a catalogue, in file order, as frames of `CHUNK_COLUMNS` with at most `rows_per_chunk` rows.
 

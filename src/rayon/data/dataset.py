@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,28 @@ def open_dataset(
     shard = np.repeat(np.arange(len(files), dtype=np.int32), [len(living) for living in positions])
     where = np.concatenate(positions)
     return Dataset(frame, manifest.categories, manifest.fingerprint, files, shard, where, manifest.columns)
+
+
+def read_photos(
+    manifest: Manifest, places: Sequence[tuple[int, int]], read_shard: Callable[[ShardRef], bytes], folder: Path
+) -> list[bytes | None]:
+    """Return the JPEG, or None, of some products, given as (shard, position in it), and open no shard but theirs.
+
+    Raises:
+        DatasetError: as `open_dataset`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[tuple[int, int], bytes | None] = {}
+    for shard in sorted({shard for shard, _ in places}):
+        ref = manifest.shards[shard]
+        file = _spool(ref, read_shard, folder)
+        try:
+            images = _map(file)["image"].chunk(0)
+        except (pa.ArrowException, ValueError, KeyError, OSError):  # changed since it was opened
+            file.unlink(missing_ok=True)
+            images = _map(_spool(ref, read_shard, folder))["image"].chunk(0)
+        found |= {place: images[place[1]].as_py() for place in places if place[0] == shard}
+    return [found[place] for place in places]
 
 
 def _is_whole(file: Path) -> bool:

@@ -10,23 +10,20 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from rayon.config import Config
 from rayon.data.catalog import read_catalog, source_columns
+from rayon.data.earlier import Earlier, ReadKeys
 from rayon.data.images import PhotoError, is_url, photo_path, remote_place
 from rayon.data.outputs import Outputs, is_remote
-from rayon.data.shards import FORMAT, PART_SCHEMA, Manifest, ShardRef, content_hash, read_table, write_table
+from rayon.data.shards import FORMAT, PART_SCHEMA, Manifest, ShardRef, content_hash, write_table
 from rayon.data.tables import CatalogError
 from rayon.data.validation import SeenIds, clean_products, join_rejects, validate_products
 from rayon.schema import CATEGORY, IMAGE, PRODUCT_COLUMNS
-
-ReadKeys = Callable[[ShardRef], bytes]
-"""Gives the keys (`BuiltShard.keys`) that were stored with a shard."""
 
 _ENOUGH_PHOTOS = 20
 
@@ -34,39 +31,47 @@ _ENOUGH_PHOTOS = 20
 class Plan(NamedTuple):
     """What is to be done for a dataset version.
 
-    `parts` are compressed rows without photos, one for each shard to build, and may be none; `kept` are the earlier
-    shards, with what is gone from them; `rejects` are the rows refused so far; `counts` has read, unchanged, new and
-    removed (since the previous version); `columns` are the catalogue's, used or not.
+    `parts` are compressed rows without photos, one for each shard to build, and may be none, each as it was kept;
+    `kept` are the earlier shards, with what is gone from them; `rejects` are the rows refused so far; `counts` has read,
+    unchanged, new and removed (since the previous version); `columns` are the catalogue's, used or not.
     """
 
-    parts: tuple[bytes, ...]
+    parts: tuple[Any, ...]
     kept: tuple[ShardRef, ...]
     rejects: pd.DataFrame
     counts: dict[str, int]
     columns: tuple[str, ...] = ()
 
 
-def plan_dataset(config: Config, previous: Manifest | None, read_keys: ReadKeys, require_category: bool = True) -> Plan:
+def plan_dataset(
+    config: Config,
+    previous: Manifest | None,
+    read_keys: ReadKeys,
+    require_category: bool = True,
+    keep: Callable[[bytes], Any] = bytes,
+) -> Plan:
     """Read the catalogue, refuse what is no good product and pack what `previous` does not hold already.
 
-    The file is streamed twice: to count categories, then to pack; a chunk of it is in memory at a time, beside the
-    compressed parts. New rows come in file order, so that rows added at the end of a catalogue append shards and leave
+    The file is streamed twice: to count categories, then to pack. A chunk of it and a part are in memory at a time,
+    beside 8 bytes a row for its id, 24 a row of `previous` and the rejects; each part goes through `keep`, which may put
+    it elsewhere (`rayon.data.spooling`). New rows come in file order, so that rows added at the end of a catalogue append shards and leave
     the earlier ones as they are. With other shard-shaping settings than `previous` had, everything is new.
 
     Raises:
         CatalogError: the catalogue cannot be read, no valid product is in it, or none of its photos can be found.
     """
     counts, read = _count_categories(config, require_category)
-    earlier = _Earlier(previous if previous and previous.settings_key == settings_key(config) else None, read_keys)
+    earlier = Earlier(previous if previous and previous.settings_key == settings_key(config) else None, read_keys)
     rejects: list[pd.DataFrame] = []
     photos = _PhotoStatus(config)
 
     def new_rows() -> Iterator[pd.DataFrame]:
         for valid, refused in _validated(config, require_category, counts):
             rejects.append(refused)
-            yield earlier.unknown(valid, photos)
+            keys = _row_keys(valid, photos)
+            yield valid.assign(row_key=pd.Series(keys, valid.index, dtype=object))[~earlier.find(keys)]
 
-    parts = tuple(_pack(new_rows(), config.preprocess.shard_rows))
+    parts = tuple(keep(part) for part in _pack(new_rows(), config.preprocess.shard_rows))
     refused = join_rejects(rejects)
     unchanged = int(earlier.found.sum())
     if len(refused) == read:
@@ -132,47 +137,6 @@ def settings_key(config: Config) -> str:
     return sha256(json.dumps(shaping).encode()).hexdigest()
 
 
-class _Earlier:
-    """The rows of the previous version, and which of them the catalogue still has."""
-
-    def __init__(self, previous: Manifest | None, read_keys: ReadKeys) -> None:
-        # what people labelled is no part of the catalogue: it is neither found nor missed in it
-        self._shards = tuple(ref for ref in previous.shards if not ref.origin) if previous else ()
-        keys = [key for ref in self._shards for key in read_table(read_keys(ref))["row_key"].to_pylist()]
-        self.found = np.zeros(len(keys), dtype=np.bool_)
-        # Of a row that lies in two shards, having been dropped and taken up again, the first is found.
-        self._places = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
-
-    def unknown(self, valid: pd.DataFrame, photos: _PhotoStatus) -> pd.DataFrame:
-        """Return the rows that no earlier shard holds, with their `row_key`; the others are noted as found."""
-        statuses = (photos.of(location) for location in valid[IMAGE].to_list())
-        raw = zip(*(valid[column].to_list() for column in _RAW), strict=True)
-        keys = [_row_key(values, status) for values, status in zip(raw, statuses, strict=True)]
-        places = [self._places.get(key) for key in keys]
-        self.found[[place for place in places if place is not None]] = True
-        return valid.assign(row_key=pd.Series(keys, valid.index, dtype=object))[[place is None for place in places]]
-
-    def lost(self) -> int:
-        """Return how many rows of the previous version are gone."""
-        gone = ~self.found
-        start = 0
-        for ref in self._shards:
-            gone[[start + position for position in ref.removed]] = False
-            start += ref.rows
-        return int(gone.sum())
-
-    def refs(self) -> tuple[ShardRef, ...]:
-        """Return the earlier shards with what is gone from each; one of which nothing is left is not among them."""
-        refs = []
-        start = 0
-        for ref in self._shards:
-            gone = np.flatnonzero(~self.found[start : start + ref.rows])
-            start += ref.rows
-            if len(gone) < ref.rows:
-                refs.append(ref._replace(removed=tuple(gone.tolist())))
-        return tuple(refs)
-
-
 class _PhotoStatus:
     """Size and time of change of the photos that rows name, looked up without opening them."""
 
@@ -227,6 +191,13 @@ class _PhotoStatus:
 
 
 _RAW = tuple(f"raw_{column}" for column in PRODUCT_COLUMNS)
+
+
+def _row_keys(valid: pd.DataFrame, photos: _PhotoStatus) -> list[bytes]:
+    """Return what would differ had anything of a row changed, its photo included, for each row."""
+    raw = zip(*(valid[column].to_list() for column in _RAW), strict=True)
+    statuses = (photos.of(location) for location in valid[IMAGE].to_list())
+    return [_row_key(values, status) for values, status in zip(raw, statuses, strict=True)]
 
 
 def _row_key(raw: tuple[str, ...], photo_status: bytes) -> bytes:

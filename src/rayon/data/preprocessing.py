@@ -8,9 +8,10 @@ share nothing but their arguments.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,10 @@ from numpy.typing import NDArray
 
 from rayon.config import Config
 from rayon.data.building import BuiltShard, build_shard
-from rayon.data.planning import Plan, ReadKeys, plan_dataset, settings_key
-from rayon.data.shards import Manifest, ShardRef, read_table
+from rayon.data.earlier import ReadKeys
+from rayon.data.planning import Plan, plan_dataset, settings_key
+from rayon.data.shards import Manifest, ShardRef, fixed_bytes, read_table
+from rayon.data.spooling import Spool
 from rayon.data.tables import CatalogError
 from rayon.data.validation import join_rejects
 from rayon.schema import REJECT_COLUMNS
@@ -54,14 +57,16 @@ def prepare(
     Raises:
         CatalogError: the catalogue cannot be read, or no product is left.
     """
-    plan = plan_dataset(config, previous, read_keys)
-    built = []
-    for number, part in enumerate(plan.parts):
-        shard = build_shard(part, config)
-        ref = shard.ref._replace(locator=store(number, shard))
-        built.append(shard._replace(ref=ref, data=b""))
-        progress(number + 1, len(plan.parts))
-    return combine(config, plan, built, read_keys, feedback)
+    plan = plan_dataset(config, previous, read_keys, keep=Spool(Path(config.cache)).keep)
+
+    def built() -> Iterator[BuiltShard]:
+        for number, part in enumerate(plan.parts):
+            shard = build_shard(part.read(), config)
+            ref = shard.ref._replace(locator=store(number, shard))
+            progress(number + 1, len(plan.parts))
+            yield shard._replace(ref=ref, data=b"")
+
+    return combine(config, plan, built(), read_keys, feedback)
 
 
 def combine(
@@ -73,7 +78,8 @@ def combine(
 ) -> tuple[Manifest, pd.DataFrame]:
     """Return the dataset version made of a plan's kept shards and of those built from its parts, and all its rejects.
 
-    `built` comes in the order of the parts, with `ref.locator` filled in; `data` is not looked at and may be b''. The
+    `built` comes in the order of the parts, one in memory at a time where it is an iterator, with `ref.locator` filled
+    in; `data` is not looked at and may be b''. The
     rejects name every row of the catalogue that is no product of this version (scope 'product') and every product
     whose photo was refused, whenever that was (scope 'photo'). Rows read = products kept, those of `feedback` left
     out, + rejects of scope 'product'.
@@ -84,42 +90,79 @@ def combine(
     Raises:
         CatalogError: no product is left.
     """
-    living = [(ref, _living(ref, read_keys(ref))) for ref in plan.kept]
+    found = _Found()
+    for ref in plan.kept:
+        found.add(ref, read_keys(ref))
     rejects = [plan.rejects]
     for shard in built:
         rejects.append(shard.rejects[shard.rejects["scope"] == "product"])
         if shard.ref.rows:
-            living.append((shard.ref, _living(shard.ref, shard.keys)))
-    if not living:
+            found.add(shard.ref, shard.keys)
+    if not found.refs:
         raise CatalogError(f"{config.catalog.products}: no product is left once its photos were read.")
-    labelled = [(ref, _living(ref, read_keys(ref))) for ref in _last_word(feedback, read_keys)]
-    living += [(ref, keys) for ref, keys in labelled if keys.num_rows]
-    products = pa.concat_tables([keys for _, keys in living])
-    photo_rejects = [json.loads(text) for text in products["photo_reject"].to_pylist() if text]
-    rejects.append(pd.DataFrame(photo_rejects, columns=list(REJECT_COLUMNS)))
-    refused = join_rejects(rejects)
-    groups = products["group"].to_numpy()
+    labelled = sum(found.add(ref, read_keys(ref)) for ref in _last_word(feedback, read_keys))
+    refused = join_rejects([*rejects, *found.photo_rejects])
     counts = {
         **plan.counts,
-        "kept": products.num_rows,
-        "feedback": sum(keys.num_rows for _, keys in labelled),
+        "kept": found.rows,
+        "feedback": labelled,
         "rejected": int((refused["scope"] == "product").sum()),
-        "photos_refused": len(photo_rejects),
-        "without_photo": _missing(products["has_photo"]),
-        "without_description": _missing(products["has_description"]),
-        "title_duplicates": products.num_rows - len(np.unique(groups)),
+        "photos_refused": sum(map(len, found.photo_rejects)),
+        "without_photo": found.without_photo,
+        "without_description": found.without_description,
+        "title_duplicates": found.rows - found.titles(),
     }
     manifest = Manifest(
         name=config.name,
-        fingerprint=sha256(b"".join(sorted(products["content_key"].to_pylist()))).hexdigest(),
+        fingerprint=found.fingerprint(),
         settings_key=settings_key(config),
-        categories=tuple(sorted(set(products["category"].unique().to_pylist()) - {""})),
-        shards=tuple(ref for ref, _ in living),
+        categories=tuple(sorted(found.categories - {""})),
+        shards=tuple(found.refs),
         counts=counts,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         columns=plan.columns,
     )
     return manifest, refused
+
+
+class _Found:
+    """What a version consists of, added up shard by shard: 24 bytes a product stay, and the rejects of photos."""
+
+    def __init__(self) -> None:
+        self.refs: list[ShardRef] = []
+        self.rows = self.without_photo = self.without_description = 0
+        self.categories: set[str] = set()
+        self.photo_rejects: list[pd.DataFrame] = []
+        self._contents: list[NDArray[np.bytes_]] = []
+        self._groups: list[NDArray[np.uint64]] = []
+
+    def add(self, ref: ShardRef, keys: bytes) -> int:
+        """Add the products of a shard that are not removed from it, and return how many there are."""
+        products = _living(ref, keys)
+        if not products.num_rows:
+            return 0
+        self.refs.append(ref)
+        self.rows += products.num_rows
+        self.without_photo += _missing(products["has_photo"])
+        self.without_description += _missing(products["has_description"])
+        self.categories.update(products["category"].unique().to_pylist())
+        rejects = [json.loads(text) for text in products["photo_reject"].to_pylist() if text]
+        self.photo_rejects.append(pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)))
+        self._contents.append(fixed_bytes(products["content_key"]))
+        self._groups.append(products["group"].to_numpy().copy())
+        return products.num_rows
+
+    def titles(self) -> int:
+        """Return how many different titles there are."""
+        groups = np.concatenate(self._groups)
+        groups.sort()
+        return int(np.count_nonzero(groups[1:] != groups[:-1])) + min(len(groups), 1)
+
+    def fingerprint(self) -> str:
+        """Return the hash (hex) of all contents, whatever their order."""
+        contents = np.concatenate(self._contents)
+        contents.sort()
+        return sha256(contents.view(np.uint8)).hexdigest()
 
 
 def _last_word(feedback: Sequence[ShardRef], read_keys: ReadKeys) -> list[ShardRef]:

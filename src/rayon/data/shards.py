@@ -10,7 +10,9 @@ import json
 from hashlib import blake2b, sha256
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 FORMAT = 1
 """Raised whenever a shard's columns, or what they mean, change: every dataset is then built anew."""
@@ -156,3 +158,19 @@ def write_table(table: pa.Table, compression: str | None = None) -> bytes:
 def read_table(data: bytes) -> pa.Table:
     """Read what `write_table` wrote."""
     return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+
+
+def fixed_bytes(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
+    """Return a column of keys, none of them null, as an array of 16 bytes each, (N,).
+
+    It compares and sorts as the keys do; an item taken from it lacks the zeros at its end, as is NumPy's way.
+
+    Example:
+        >>> keys = pa.chunked_array([[bytes(15) + b"b", b"a" * 16]], pa.binary(16))
+        >>> np.sort(fixed_bytes(keys)).tobytes() == bytes(15) + b"b" + b"a" * 16
+        True
+    """
+    arrays = [
+        np.frombuffer(chunk.buffers()[1], "S16", len(chunk), 16 * chunk.offset) for chunk in column.chunks if len(chunk)
+    ]
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype="S16")
