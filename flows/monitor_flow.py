@@ -127,7 +127,7 @@ class MonitorFlow(FlowSpec):
         with stopping():
             reference = read_reference(self.reference)
             labels = read_labels(self.feedback) if self.feedback else None
-            production = read_window(self.sources, reference.model, labels, config)
+            production = read_window(self.sources, reference.model, labels, config, settings.sample_rows)
             self.past = past_points(config.name, production.key)
             compared = judge_window(reference, production, settings, self.past)
         self.compared_with = reference.model
@@ -158,7 +158,8 @@ class MonitorFlow(FlowSpec):
         config, settings = load_config(self.experiment, ROOT), parse_monitoring(self.monitoring.to_dict())
         with stopping():
             reference = read_reference(self.reference)
-            then, now = open_both(reference, read_window(self.sources, reference.model, config=config))
+            production = read_window(self.sources, reference.model, None, config, settings.sample_rows)
+            then, now = open_both(reference, production)
         self.page, self.report_problem = make_report(
             then.frame, now.frame, settings.report_rows, settings.report_megabytes, f"{current.run_id}"
         )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rayon.columns import Columns, say_columns
 from rayon.drift import Difference, share_test
 from rayon.measures import LEAST, Compared, write_share
+from rayon.tally import Repeats
 from rayon.window import Window
 
 
@@ -20,19 +21,6 @@ class Counted(NamedTuple):
     name: str
     actual: float
     sentence: str
-
-
-class Repeats(NamedTuple):
-    """How the products of a window repeat one another.
-
-    `products` counts those whose id and content are known, each pair once; `repeated` those of them with the cleaned
-    text and the photo of one before; `most` the ids under which the commonest content comes, `first` being the first.
-    """
-
-    products: int = 0
-    repeated: int = 0
-    most: int = 0
-    first: str = ""
 
 
 class Feed(NamedTuple):
@@ -67,13 +55,7 @@ def repeats_of(window: Window) -> Repeats:
         >>> repeats_of(open_window(pa.Table.from_pylist(rows), ["lamps"]))
         Repeats(products=3, repeated=1, most=2, first='1')
     """
-    told = window.frame[["content", "product_id"]]
-    told = told[(told["content"] >= 0) & (told["product_id"].fillna("") != "")].drop_duplicates()
-    if told.empty:
-        return Repeats()
-    ids = told.groupby("content")["product_id"].size()
-    first = told.loc[told["content"] == ids.idxmax(), "product_id"].iloc[0]
-    return Repeats(len(told), len(told) - len(ids), int(ids.max()), str(first))
+    return window.counted().repeats()
 
 
 def _repeated(then: Repeats, now: Repeats) -> Compared:

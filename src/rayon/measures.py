@@ -5,6 +5,7 @@ Knows opened windows and the tests of `rayon.drift`; it knows neither limits nor
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,10 +15,8 @@ from numpy.typing import NDArray
 
 from rayon.drift import Difference, ks_test, mix_test, mmd_test, psi, share_test
 from rayon.monitoring_config import Limit, Limits
+from rayon.tally import BLANK, Label, Tally, counts_of
 from rayon.window import Window
-
-BLANK = 0.002
-"""A photo less sharp than this shows one colour: it counts as none, and not as a photo of a new kind."""
 
 LEAST = 20
 _PHOTO_COLUMNS = ["photo_novelty", "brightness", "sharpness"]
@@ -95,14 +94,18 @@ def compare(
     permutations: int = 1999,
     seed: int = 0,
 ) -> list[Compared]:
-    """Compare a window with the reference in every respect in which both were observed, on 20 products or more."""
+    """Compare a window with the reference in every respect in which both were observed, on 20 products or more.
+
+    What can be counted is compared on all products of a window, what has to be looked at on those that are opened.
+    """
+    then, now = reference.counted(), current.counted()
     reference, current = _without_blanks(reference), _without_blanks(current)
     found = [
         *_views(reference, current, view_rows, permutations, seed),
         *_numbers(reference.frame, current.frame),
-        *_mixes(reference, current, categories),
-        *_shares(reference.frame, current.frame),
-        *_new_categories(current.frame, reference.frame, categories),
+        *_mixes(then, now, categories),
+        *_shares(then, now),
+        *_new_categories(now, then.rows, categories),
         *_further(reference, current),
     ]
     return [each for each in found if min(each.difference.reference, each.difference.current) >= LEAST]
@@ -114,10 +117,9 @@ def limit_of(name: str, limits: Limits) -> Limit:
     return limit or COMPARISONS[name].limit
 
 
-def mix_of(window: Window, categories: Sequence[str]) -> NDArray[np.int64]:
+def mix_of(counted: Tally, categories: Sequence[str]) -> NDArray[np.int64]:
     """Return how many products each category was predicted for, (C,)."""
-    labels = window.top_labels[:, 0] if window.top_labels.shape[1] else np.zeros(0, dtype=np.int64)
-    return np.bincount(labels[labels >= 0], minlength=len(categories)).astype(np.int64)
+    return counts_of(counted.mix, categories)
 
 
 def distributions(reference: Window, current: Window) -> dict[str, dict[str, NDArray[np.float64]]]:
@@ -134,14 +136,9 @@ def distributions(reference: Window, current: Window) -> dict[str, dict[str, NDA
     return found
 
 
-def mix_psi(reference: Window, current: Window, categories: Sequence[str], minimum: int) -> float | None:
+def mix_psi(reference: Tally, current: Tally, categories: Sequence[str], minimum: int) -> float | None:
     """Return the population stability index of the predicted mix, None below `minimum` products on either side."""
     return psi(mix_of(reference, categories), mix_of(current, categories), minimum)
-
-
-def repeated_share(window: Window) -> float:
-    """Return the share of products whose id came before in the same window."""
-    return float(window.frame["product_id"].duplicated().mean()) if len(window.frame) else 0.0
 
 
 def _further(reference: Window, current: Window) -> list[Compared]:
@@ -190,7 +187,7 @@ def _column(frame: pd.DataFrame, name: str) -> NDArray[np.float64]:
     return numbers[np.isfinite(numbers)]
 
 
-def _mixes(reference: Window, current: Window, categories: Sequence[str]) -> list[Compared]:
+def _mixes(reference: Tally, current: Tally, categories: Sequence[str]) -> list[Compared]:
     then, now = mix_of(reference, categories), mix_of(current, categories)
     shares = now / max(now.sum(), 1) - then / max(then.sum(), 1)
     most = int(np.abs(shares).argmax())
@@ -198,55 +195,52 @@ def _mixes(reference: Window, current: Window, categories: Sequence[str]) -> lis
     much = [write_share(share) for share in (after, before)]
     sentence = f"predicted mix: '{categories[most]}' is {much[0]} of the products, {much[1]} in training"
     found = [Compared("predicted_mix", mix_test(then, now), sentence)]
-    languages = [frame["language"].dropna() for frame in (reference.frame, current.frame)]
-    names = sorted({*languages[0], *languages[1]})
-    if all(len(each) for each in languages):
-        counts = [np.array([(each == name).sum() for name in names]) for each in languages]
-        told = names[int(np.abs(counts[1] / len(languages[1]) - counts[0] / len(languages[0])).argmax())]
-        share = [float((each == told).mean()) for each in languages]
-        what = f"'{told}'" if told else "in no language that can be told"
+    if reference.languages and current.languages:
+        names = sorted({*reference.languages, *current.languages})
+        counts = [counts_of(side.languages, names) for side in (reference, current)]
+        told = int(np.abs(counts[1] / counts[1].sum() - counts[0] / counts[0].sum()).argmax())
+        share = [float(each[told] / each.sum()) for each in counts]
+        what = f"'{names[told]}'" if names[told] else "in no language that can be told"
         sentence = f"languages: {write_share(share[1])} of the texts are {what}, {write_share(share[0])} in training"
         found.append(Compared("language", mix_test(counts[0], counts[1]), sentence))
     return found
 
 
-def _shares(reference: pd.DataFrame, current: pd.DataFrame) -> list[Compared]:
+def _shares(reference: Tally, current: Tally) -> list[Compared]:
     found = []
     for name, what in _SHARES.items():
-        then, now = (_lacking(frame, name) for frame in (reference, current))
-        if len(then) and len(now):
-            difference = share_test(int(then.sum()), len(then), int(now.sum()), len(now))
-            sentence = f"{what}: {write_share(float(now.mean()))}, {write_share(float(then.mean()))} in training"
+        then, now = reference.lacking[name], current.lacking[name]
+        if then.known and now.known:
+            shares = [write_share(side.hits / side.known) for side in (now, then)]
+            sentence = f"{what}: {shares[0]}, {shares[1]} in training"
             if name == "without_photo":
-                broken = int((current["photo_problem"] != "").sum())
+                broken = current.broken
                 sentence += f"; {broken:,} photos were there, unreadable or blank" if broken else ""
-            found.append(Compared(name, difference, sentence))
+            found.append(Compared(name, share_test(then.hits, then.known, now.hits, now.known), sentence))
     return found
 
 
-def _lacking(frame: pd.DataFrame, name: str) -> NDArray[np.bool_]:
-    if name == "without_photo":
-        return ~frame["has_image"].dropna().to_numpy(dtype=bool)
-    title, description = frame["title_length"].dropna(), frame["description_length"].dropna()
-    lacking: NDArray[np.bool_] = (description if name == "without_description" else title + description).to_numpy() == 0
-    return lacking
-
-
-def _new_categories(current: pd.DataFrame, reference: pd.DataFrame, categories: Sequence[str]) -> list[Compared]:
-    given = current.loc[current["given_category"] != "", "given_category"]
-    said = current.loc[current["human_category"] != "", "human_category"]
-    labels = pd.concat([given, said.drop(given.index, errors="ignore")])
-    new = labels[~labels.isin(list(categories))]
-    if labels.empty:
+def _new_categories(current: Tally, reference: int, categories: Sequence[str]) -> list[Compared]:
+    known = set(categories)
+    # those that the source gave come first
+    labels: dict[Label, int] = dict(sorted(current.labels.items(), key=lambda label: not label[0].given))
+    if not labels:
         return []
     # people look at what is sent to review, where new categories gather: labels count by what they stand for
-    decisions = current["decision"]
-    weight = decisions.value_counts() / decisions[labels.index].value_counts()
-    stands_for = decisions[labels.index].map(weight)
-    share = float(stands_for[new.index].sum() / stands_for.sum())
-    difference = share_test(0, len(reference), len(new), len(labels))._replace(effect=share)
-    names = ", ".join(f"'{name}'" for name in new.value_counts().index[:3])
-    sentence = f"{len(new):,} of {len(labels):,} labelled products are of categories that the model does not know"
+    labelled: Counter[str] = Counter()
+    new: Counter[str] = Counter()
+    for label, count in labels.items():
+        labelled[label.decision] += count
+        if label.category not in known:
+            new[label.category] += count
+    stand_for = {
+        label: count * current.decisions[label.decision] / labelled[label.decision] for label, count in labels.items()
+    }
+    share = sum(each for label, each in stand_for.items() if label.category not in known) / sum(stand_for.values())
+    few, many = sum(new.values()), sum(labels.values())
+    difference = share_test(0, reference, few, many)._replace(effect=share)
+    names = ", ".join(f"'{name}'" for name, _ in new.most_common(3))
+    sentence = f"{few:,} of {many:,} labelled products are of categories that the model does not know"
     return [Compared("new_categories", difference, f"{sentence}: {names}" if names else sentence)]
 
 

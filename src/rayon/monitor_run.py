@@ -39,13 +39,15 @@ def monitor_tag(name: str) -> str:
 
 
 def open_both(reference: Reference, production: Production) -> tuple[Window, Window]:
-    """Return reference and current, opened; current has no products where production has none.
+    """Return reference and current, opened; current has no products where production has none, and a sample of them
+    where there are very many.
 
     Raises:
         WindowError: production's table is no table of predictions.
     """
     table = production.table if production.table.num_rows else reference.table.slice(0, 0)
-    return open_window(reference.table, reference.categories), open_window(table, reference.categories)
+    then, now = (open_window(each, reference.categories) for each in (reference.table, table))
+    return then, now._replace(whole=production.whole)
 
 
 def judge_window(
@@ -135,7 +137,7 @@ def shown(compared: Compared, production: Production, categories: Sequence[str])
     """Return what the card draws beside the verdict, as plain data: mix then and now, new words, strange photos."""
     mixes = {}
     for name, window in (("then", compared.reference), ("now", compared.current)):
-        counts = mix_of(window, categories)
+        counts = mix_of(window.counted(), categories)
         mixes[name] = {
             category: float(count) / max(int(counts.sum()), 1)
             for category, count in zip(categories, counts, strict=True)

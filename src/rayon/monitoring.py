@@ -16,17 +16,17 @@ from rayon.columns import Columns
 from rayon.drift import Difference, holm
 from rayon.evaluation import Interval, macro_f1
 from rayon.feed import Counted, look_at_feed
-from rayon.measures import Compared, compare, limit_of, mix_psi, repeated_share
+from rayon.measures import Compared, compare, limit_of, mix_psi
 from rayon.monitoring_config import Limit, Monitoring, Settling
 from rayon.performance import Estimated, Measured, corrected, estimate, measure
-from rayon.window import HUMAN, Window
+from rayon.tally import DECISIONS, Tally, counts_of
+from rayon.window import Window
 
 OK, WATCH, RETRAIN = "ok", "watch", "retrain"
 NO_DATA, TOO_FEW = "no data", "too few rows"
 
 Severity = Literal["ok", "watch", "retrain", "strong"]
 _ORDER = ("ok", "watch", "retrain", "strong")
-_DECISIONS = ("accept", "review")
 
 
 class Record(NamedTuple):
@@ -47,8 +47,8 @@ class Judgement(NamedTuple):
 
     `alone` is the verdict that the window would get without those before it; `reasons` are the sentences of the records
     that are not ok, gravest first. `measured` and `estimated` map accuracy and macro_f1 to value and 95% interval, None
-    where there were no labels, or no products. `facts` holds counts: rows, labels, repeated, repeated_content, psi,
-    estimation_error.
+    where there were no labels, or no products. `facts` holds counts: rows, sample (how many of them were opened), labels,
+    repeated, repeated_content, psi, estimation_error.
     """
 
     verdict: str
@@ -89,17 +89,19 @@ def judge(
         past: what earlier windows asked for alone, newest first: `retrain` waits until windows agree.
         columns: how the columns of what was scored differ from training's.
     """
-    rows = len(current.frame)
-    facts: dict[str, Any] = {"rows": rows, "reference_rows": len(reference.frame), "labels": 0}
+    reference, current = (window._replace(whole=window.counted()) for window in (reference, current))
+    then, now = reference.counted(), current.counted()
+    rows = now.rows
+    facts: dict[str, Any] = {"rows": rows, "sample": len(current.frame), "reference_rows": then.rows, "labels": 0}
     if rows == 0:
         return Judgement(NO_DATA, NO_DATA, ("there are no predictions in this window",), (), None, None, facts)
     before, estimated = _estimates(reference, current, categories)
-    if rows < settings.minimum_rows or len(reference.frame) < settings.minimum_rows:
-        sentence = f"{rows:,} products, {len(reference.frame):,} in the reference: {settings.minimum_rows:,} are needed"
+    if rows < settings.minimum_rows or then.rows < settings.minimum_rows:
+        sentence = f"{rows:,} products, {then.rows:,} in the reference: {settings.minimum_rows:,} are needed"
         return Judgement(TOO_FEW, TOO_FEW, (sentence,), (), None, _intervals(estimated), facts)
     feed = look_at_feed(reference, current, columns)
     compared = compare(reference, current, categories, settings.view_rows, settings.permutations, seed) + feed.compared
-    measured, labelled = _measured(reference, current, categories, settings.labels)
+    measured, labelled = _measured(reference, now, categories, settings.labels)
     if measured is not None:
         compared.append(_fall(reference, measured))
     adjusted = holm([each.difference.p for each in compared])
@@ -115,9 +117,9 @@ def judge(
     records.sort(key=_gravity)
     facts |= {
         "labels": labelled,
-        "repeated": repeated_share(current),
+        "repeated": now.repeated_ids(),
         "repeated_content": feed.repeated,
-        "psi": mix_psi(reference, current, categories, settings.psi_rows),
+        "psi": mix_psi(then, now, categories, settings.psi_rows),
         "estimation_error": estimated.accuracy.value - measured.accuracy.value if measured and estimated else None,
     }
     worst = records[0].severity if records else "ok"
@@ -227,26 +229,20 @@ def _advice(before: Estimated, now: Estimated, limit: Limit) -> Record:
     return Record("estimated_macro_f1", limit.watch, fall, None, severity, sentence)
 
 
-def labelled_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a window's frame that a person labelled."""
-    return frame[(frame[HUMAN] != "") & frame["decision"].isin(_DECISIONS)]
-
-
 def _measured(
-    reference: Window, current: Window, categories: Sequence[str], minimum: int
+    reference: Window, current: Tally, categories: Sequence[str], minimum: int
 ) -> tuple[Measured | None, int]:
-    told = labelled_rows(current.frame)
+    told = current.labelled(pd.Index(list(categories), dtype="str"))
     known = reference.frame[reference.frame["given_category"] != ""]
-    if told.empty or known.empty:
+    if not len(told) or known.empty:
         return None, len(told)
-    names = pd.Index(list(categories), dtype="str")
-    labels = names.get_indexer(pd.Index(told[HUMAN]))
+    predicted, labels, strata = told.T
     right = int((known["category"] == known["given_category"]).sum())
     measured = measure(
-        names.get_indexer(pd.Index(told["category"])),
+        predicted,
         np.where(labels >= 0, labels, len(categories)),
-        pd.Index(_DECISIONS).get_indexer(pd.Index(told["decision"])),
-        np.array([(current.frame["decision"] == decision).sum() for decision in _DECISIONS]),
+        strata,
+        counts_of(current.decisions, DECISIONS),
         len(categories),
         (right, len(known)),
         minimum,

@@ -95,7 +95,8 @@ class Monitoring:
     """How production is compared with what the model saw when it was trained.
 
     `alpha` is the chance of any false alarm in one window, over all tests together. Below `minimum_rows` nothing is
-    said; PSI is given from `psi_rows` on either side. Views are compared on at most `view_rows` products a side by
+    said; PSI is given from `psi_rows` on either side. Of a window of more than `sample_rows` products so many are
+    opened; what can be counted is counted of all. Views are compared on at most `view_rows` products a side by
     `permutations` permutations. Feedback counts with `labels` labels in each of filed and sent to review. The report
     is made of at most `report_rows` products and kept up to `report_megabytes`.
     """
@@ -103,6 +104,7 @@ class Monitoring:
     alpha: Annotated[float, Field(gt=0, le=0.2)] = 0.02
     minimum_rows: Annotated[int, Field(ge=20)] = 50
     psi_rows: Annotated[int, Field(ge=50)] = 500
+    sample_rows: Annotated[int, Field(ge=1000, le=1_000_000)] = 20_000
     view_rows: Annotated[int, Field(ge=100, le=5000)] = 1000
     permutations: Annotated[int, Field(ge=199, le=9999)] = 1999
     labels: Positive = 10

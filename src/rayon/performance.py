@@ -83,7 +83,11 @@ def measure(
     worse = float((1 + (draws >= before).sum()) / (_DRAWS + 1))
     share = np.divide(weights, seen, out=np.zeros(count), where=known)[strata]
     exact = _macro_f1(labels, predicted, share[None, :], classes)
-    bootstrapped = _macro_f1(labels, predicted, share * rng.exponential(size=(_SIMULATED, len(labels))), classes)
+    at_once = max(1, min(_SIMULATED, _SIMULATED * _SIMULATED_ROWS // len(labels)))  # of many labels, few ways at a time
+    ways = [min(at_once, _SIMULATED - done) for done in range(0, _SIMULATED, at_once)]
+    bootstrapped = np.concatenate(
+        [_macro_f1(labels, predicted, share * rng.exponential(size=(some, len(labels))), classes) for some in ways]
+    )
     return Measured(_interval(value, draws), _interval(float(exact[0]), bootstrapped), len(labels), worse)
 
 
@@ -142,10 +146,14 @@ def _moved(interval: Interval, by: float) -> Interval:
 
 def _macro_f1(labels: Ints, predicted: Ints, weights: Floats, classes: int) -> NDArray[np.float64]:
     """Return the macro-F1, (R,), of products weighed in R ways, (R, L); a label of `classes` is nobody's."""
-    truth = (labels[:, None] == np.arange(classes)).astype(np.float64)
-    said = (predicted[:, None] == np.arange(classes)).astype(np.float64)
-    sizes = weights @ truth + weights @ said
-    f1 = np.divide(2 * (weights @ (truth * said)), sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    sizes, hits = np.zeros((len(weights), classes)), np.zeros((len(weights), classes))
+    for start in range(0, len(labels), _SIMULATED_ROWS):
+        some = slice(start, start + _SIMULATED_ROWS)
+        truth = (labels[some, None] == np.arange(classes)).astype(np.float64)
+        said = (predicted[some, None] == np.arange(classes)).astype(np.float64)
+        sizes += weights[:, some] @ truth + weights[:, some] @ said
+        hits += weights[:, some] @ (truth * said)
+    f1 = np.divide(2 * hits, sizes, out=np.zeros_like(sizes), where=sizes > 0)
     found: NDArray[np.float64] = f1.sum(axis=1) / np.maximum((sizes > 0).sum(axis=1), 1)
     return found
 

@@ -1,42 +1,51 @@
-"""What production said lately: the predictions of a window of time, a run or a file, put together in one table.
+"""What production said lately: the predictions of a window of time, a run or a file, counted and put together.
 
-One of the few modules that know Metaflow. Every source of predictions comes in through `read_window`. Judges nothing.
+One of the few modules that know Metaflow. Every source of predictions comes in through `read_window`, a lot of products
+at a time. Judges nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from metaflow import Run, namespace
 from metaflow.exception import MetaflowNotFound
+from numpy.typing import NDArray
 
 from rayon.champions import RegistryError, run_path, runs_tagged, started
 from rayon.config import Config
 from rayon.feedback import open_store
+from rayon.monitoring_config import Monitoring
 from rayon.registry import feedback_state, iter_predictions, scores_tag
-from rayon.requests import read_requests
-from rayon.window import HUMAN, WindowError
+from rayon.requests import iter_requests
+from rayon.sampling import Sample
+from rayon.tally import Tally
+from rayon.window import HUMAN, WindowError, open_frame
 
 _APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _UNUSED = ("source", "row")
+_LOT = 16_384  # rows in memory at a time, beside the sample
+
+SAMPLE_ROWS = Monitoring().sample_rows
 
 
 class Production(NamedTuple):
     """What was predicted.
 
     `table` holds the predictions of one model (`rayon.scoring.PREDICTIONS_SCHEMA`, with `human_category` where people
-    labelled some), `others` how many there were by each other model. `rejected` counts rows that could not be scored,
-    `strangest` are samples whose photos look least like the training's, with photos. `key` is the same for the same
+    labelled some), a sample where there are very many, and `whole` what is counted of all of them. `others` is how many there were by each other model. `rejected` counts rows that could not be scored, `strangest` are samples whose photos look least like the training's, with photos. `key` is the same for the same
     predictions. `columns` are those by which inputs differed from what the model was trained from, `new` and `gone`.
     """
 
@@ -46,6 +55,7 @@ class Production(NamedTuple):
     strangest: list[dict[str, Any]]
     key: str
     columns: dict[str, list[str]]
+    whole: Tally | None = None
 
 
 def parse_window(text: str) -> timedelta:
@@ -111,46 +121,120 @@ def choose_sources(name: str, window: str, run: str, file: str, now: datetime | 
 
 
 def read_window(
-    sources: Sequence[str], model: str, labels: Mapping[str, str] | None = None, config: Config | None = None
+    sources: Sequence[str],
+    model: str,
+    labels: Mapping[str, str] | None = None,
+    config: Config | None = None,
+    sample_rows: int = SAMPLE_ROWS,
 ) -> Production:
-    """Read the predictions of `model` ('TrainFlow/12') from all sources, in their order.
+    """Read the predictions of `model` ('TrainFlow/12') from all sources, in their order, a lot at a time.
 
     Args:
         config: the experiment whose app is a source; needed where one is.
         labels: what people said of products, by product id; it goes before what a source says itself.
+        sample_rows: how many products the table has at most. Of more, those are drawn whose hashes say so (of id,
+            content and confidence), whatever order they come in.
 
     Raises:
         WindowError: a file is no Parquet file of predictions.
         RegistryError: a run is not here or has not finished.
     """
-    tables: list[pa.Table] = []
     others: dict[str, int] = {}
     rejected, strangest = 0, []
     columns: dict[str, list[str]] = {"new": [], "gone": []}
     for source in sources:
-        if source.startswith(_APP) and config is not None:
-            parts = [_read_app(source, config)]
-        elif source.startswith("/"):
-            parts = [_read_file(source)]
-        else:
-            parts = list(iter_predictions(source))
+        if not source.startswith((_APP, "/")):
             summary = _summary(source)
             rejected += int(summary.get("rejected", 0))
             if summary.get("model") == model:
                 strangest += summary.get("strangest", [])
                 for which, names in summary.get("columns", {}).items():
                     columns[which] += [name for name in names if name not in columns[which]]
-        for part in parts:
-            versions = pc.value_counts(part["model_version"])
-            for version, count in zip(versions.field(0).to_pylist(), versions.field(1).to_pylist(), strict=True):
-                if version != model:
-                    others[version] = others.get(version, 0) + count
-            tables.append(part.filter(pc.equal(part["model_version"], model)).drop_columns(_unused(part)))
-    table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
-    if labels and table.num_rows:
-        table = _labelled(table, labels)
+    whole, sample, key = Tally(), Sample(sample_rows), _Key()
+    for lot in _lots(_ours(source, part, model, others) for source in sources for part in _parts(source, config)):
+        told = _labelled(lot, labels) if labels and lot.num_rows else lot
+        key.add(told)
+        if told.num_rows:
+            frame = open_frame(told)
+            whole.add(frame)
+            sample.add(told, _row_keys(frame))
     strangest.sort(key=lambda sample: -float(sample["photo_novelty"]))
-    return Production(table, others, rejected, strangest[:10], _key(table), columns)
+    return Production(sample.table(), others, rejected, strangest[:10], key.digest(), columns, whole)
+
+
+def _parts(source: str, config: Config | None) -> Iterator[pa.Table]:
+    if source.startswith(_APP) and config is not None:
+        return _read_app(source, config)
+    return _read_file(source) if source.startswith("/") else iter_predictions(source)
+
+
+def _ours(source: str, part: pa.Table, model: str, others: dict[str, int]) -> pa.Table:
+    """Return the predictions of one model in some, without what is not needed; those of others are counted."""
+    versions = pc.value_counts(part["model_version"])
+    for version, count in zip(versions.field(0).to_pylist(), versions.field(1).to_pylist(), strict=True):
+        if version != model:
+            others[version] = others.get(version, 0) + count
+    return part.filter(pc.equal(part["model_version"], model)).drop_columns(_unused(part))
+
+
+def _lots(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of many tables as tables of some thousand rows; of parts without rows, one without any."""
+    waiting: list[pa.Table] = []
+    yielded = False
+    for part in parts:
+        for start in range(0, max(part.num_rows, 1), _LOT):
+            waiting.append(part.slice(start, _LOT))
+            if sum(table.num_rows for table in waiting) >= _LOT:
+                yield pa.concat_tables(waiting, promote_options="permissive")
+                waiting, yielded = [], True
+    if waiting and (not yielded or any(table.num_rows for table in waiting)):
+        yield pa.concat_tables(waiting, promote_options="permissive")
+
+
+def _row_keys(frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return a hash of what tells a prediction from others, (N,)."""
+    ids = pd.util.hash_array(frame["product_id"].astype("str").fillna("").to_numpy(dtype=object), categorize=False)
+    content = pd.util.hash_array(frame["content"].to_numpy())
+    confidence = frame["confidence"].to_numpy(np.float64).view(np.uint64)
+    return pd.util.hash_array(pd.util.hash_array(ids + content) + confidence)
+
+
+class _Key:
+    """A hash of all ids and then all confidences, by which the same predictions are known again."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+        self._written: Counter[str] = Counter()
+        self._confidences: list[pa.Array] = []  # they come after the last id
+
+    def add(self, table: pa.Table) -> None:
+        """Go on with some rows."""
+        if "product_id" in table.column_names:
+            self._write("product_id", table["product_id"])
+        if "confidence" in table.column_names:
+            self._confidences.append(table["confidence"])
+
+    def digest(self) -> str:
+        """Return the hash (hex) of what was added; nothing can be added after that."""
+        for column in self._confidences:
+            self._end("product_id")
+            self._write("confidence", column)
+        self._end("product_id")
+        self._end("confidence")
+        return self._digest.hexdigest()
+
+    def _write(self, name: str, column: pa.ChunkedArray) -> None:
+        """Write a list as Python does, in pieces."""
+        if name not in self._written:
+            self._digest.update(b"[")
+        if len(column):
+            self._digest.update(b", " * (self._written[name] > 0) + repr(column.to_pylist())[1:-1].encode())
+        self._written[name] += len(column)
+
+    def _end(self, name: str) -> None:
+        if name in self._written and self._written[name] >= 0:
+            self._digest.update(b"]")
+            self._written[name] = -1
 
 
 def read_labels(file: str) -> dict[str, str]:
@@ -174,26 +258,31 @@ def _unused(table: pa.Table) -> list[str]:
     return [name for name in _UNUSED if name in table.column_names]
 
 
-def _read_app(source: str, config: Config) -> pa.Table:
+def _read_app(source: str, config: Config) -> Iterator[pa.Table]:
     start, _, end = source.removeprefix(_APP).partition("/")
     store = open_store(config)
     try:
         doubtful = feedback_state(config.name).waiting  # one person's flood is no loss of accuracy
-        return read_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end), doubtful)
+        yield from iter_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end), doubtful)
     finally:
         store.close()
 
 
-def _read_file(path: str) -> pa.Table:
+def _read_file(path: str) -> Iterator[pa.Table]:
     try:
-        table = ds.dataset(path, format="parquet").to_table()
+        found = ds.dataset(path, format="parquet")
+        if "model_version" not in found.schema.names:
+            raise WindowError(
+                f"{path} holds no predictions: there is no column 'model_version'. Give what ScoreFlow wrote."
+            )
+        yield found.schema.empty_table()
+        # one thread and no reading ahead: a row group is never in memory as a whole
+        reading = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
+        ahead = {"use_threads": False, "batch_readahead": 1, "fragment_readahead": 1}
+        for batch in found.scanner(batch_size=_LOT, fragment_scan_options=reading, **ahead).to_batches():
+            yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as error:
         raise WindowError(f"{path} is no Parquet file of predictions: {error}") from None
-    if "model_version" not in table.column_names:
-        raise WindowError(
-            f"{path} holds no predictions: there is no column 'model_version'. Give what ScoreFlow wrote."
-        )
-    return table
 
 
 def _summary(run: str) -> dict[str, Any]:
@@ -211,11 +300,3 @@ def _labelled(table: pa.Table, labels: Mapping[str, str]) -> pa.Table:
         said = [new or old or "" for new, old in zip(said, table[HUMAN].to_pylist(), strict=True)]
         table = table.drop_columns([HUMAN])
     return table.append_column(HUMAN, pa.array(said, pa.string()))
-
-
-def _key(table: pa.Table) -> str:
-    digest = sha256()
-    for name in ("product_id", "confidence"):
-        if name in table.column_names:
-            digest.update(repr(table[name].to_pylist()).encode())
-    return digest.hexdigest()

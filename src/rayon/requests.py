@@ -6,7 +6,7 @@ Knows the store and the columns of predictions; no Metaflow, no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -69,18 +69,22 @@ def judge_to_log(predictor: Predictor, ready: Sequence[Ready], sources: Sequence
 
 
 def read_requests(store: Store, start: datetime, end: datetime, without: Collection[int] = ()) -> pa.Table:
-    """Return what the app predicted in a span of time, with the columns of `PREDICTIONS_SCHEMA` that it knows and what
-    people said of it (the last word), '' where nobody did; the pieces of feedback `without`, by number, do not count.
+    """Return what `iter_requests` yields as one table."""
+    return pa.concat_tables(iter_requests(store, start, end, without))
+
+
+def iter_requests(store: Store, start: datetime, end: datetime, without: Collection[int] = ()) -> Iterator[pa.Table]:
+    """Yield what the app predicted in a span of time, some rows at a time and none at first, with the columns of
+    `PREDICTIONS_SCHEMA` that it knows and what people said of it (the last word), '' where nobody did; the pieces of
+    feedback `without`, by number, do not count.
     """
     schema = pa.schema(
         [field for field in PREDICTIONS_SCHEMA if field.name not in ("source", "row")] + [pa.field(HUMAN, pa.string())]
     )
     said = store.labels(start, end, without)
-    tables = [
-        pa.Table.from_pylist([_row(row, said.get(row["id"], "")) for row in rows], schema)
-        for rows in store.predictions_between(start, end)
-    ]
-    return pa.concat_tables(tables) if tables else schema.empty_table()
+    yield schema.empty_table()
+    for rows in store.predictions_between(start, end):
+        yield pa.Table.from_pylist([_row(row, said.get(row["id"], "")) for row in rows], schema)
 
 
 def _row(row: dict[str, Any], said: str) -> dict[str, Any]:

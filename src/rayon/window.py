@@ -1,7 +1,8 @@
 """A window of scored products, opened: plain columns as a frame, views and likeliest categories as arrays.
 
 Knows the columns of `rayon.scoring.PREDICTIONS_SCHEMA` by name, wherever the table comes from; the reference of a model
-is opened the same way. It compares nothing.
+is opened the same way. Of a large window a sample is opened, beside what was counted of all of it (`rayon.tally`). It
+compares nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-HUMAN = "human_category"
-"""The column that says what a person called the product, '' where nobody looked."""
+from rayon.tally import HUMAN as HUMAN
+from rayon.tally import Tally
 
 _PLAIN = {
     "product_id": "",
@@ -52,12 +53,13 @@ class WindowError(ValueError):
 
 
 class Window(NamedTuple):
-    """N scored products.
+    """N scored products, or a sample of more.
 
-    `frame` has the plain columns and `content`: products with one number have the same cleaned text and the same photo,
-    -1 stands where the table does not tell. `text_view` and `photo_view` are (N, K), NaN where there is none;
+    `frame` has the plain columns, `likeliest`, the first of the likeliest categories, and `content`: products with one
+    number have the same cleaned text and the same photo, -1 stands where the table does not tell. `text_view` and `photo_view` are (N, K), NaN where there is none;
     `top_labels` and `top_probabilities` are (N, k), best first, a label of -1 for a category that is not among the
     known ones; `new_words` counts the products in which words were seen that the model does not know, commonest first.
+    `whole` is what was counted of all products, where these are a sample; `counted` finds it in any case.
     """
 
     frame: pd.DataFrame
@@ -66,9 +68,14 @@ class Window(NamedTuple):
     top_labels: NDArray[np.int64]
     top_probabilities: NDArray[np.float64]
     new_words: dict[str, int]
+    whole: Tally | None = None
+
+    def counted(self) -> Tally:
+        """Return what is counted of all products: counted here and now where these are all."""
+        return self.whole or Tally().add(self.frame)
 
     def take(self, rows: NDArray[np.integer]) -> Window:
-        """Return some of the products; `new_words` stays that of the whole."""
+        """Return some of the products as a window of its own; `new_words` stays that of the whole."""
         return Window(
             self.frame.iloc[rows].reset_index(drop=True),
             self.text_view[rows],
@@ -85,53 +92,72 @@ def open_window(table: pa.Table, categories: Sequence[str]) -> Window:
     Raises:
         WindowError: a column is missing without which nothing can be said.
     """
-    missing = [name for name in REQUIRED if name not in table.column_names]
-    if missing:
-        raise WindowError(
-            f"these are no predictions: there is no column {', '.join(repr(name) for name in missing)}. Give a file "
-            "that ScoreFlow wrote, or a folder of them."
-        )
+    _check(table)
+    names, probabilities = _likeliest(table)
+    known = pd.Index(list(categories), dtype="str").get_indexer(pd.Index(names.ravel())).reshape(names.shape)
+    return Window(
+        open_frame(table),
+        _vectors(table, "text_view"),
+        _vectors(table, "photo_view"),
+        known.astype(np.int64),
+        probabilities,
+        _counted(table),
+    )
+
+
+def open_frame(table: pa.Table) -> pd.DataFrame:
+    """Return the plain columns of a table of predictions, as the frame of a window has them.
+
+    Raises:
+        WindowError: as `open_window`.
+    """
+    _check(table)
     plain = [name for name in _PLAIN if name in table.column_names]
-    frame = table.select(plain).to_pandas()
+    frame: pd.DataFrame = table.select(plain).to_pandas()
     for name, nothing in _PLAIN.items():
         if name not in plain:
             frame[name] = nothing
     for name in ("given_category", HUMAN, "photo_problem"):
         frame[name] = frame[name].fillna("")
     frame["content"] = _contents(table)
-    labels, probabilities = _likeliest(table, categories)
-    return Window(
-        frame,
-        _vectors(table, "text_view"),
-        _vectors(table, "photo_view"),
-        labels,
-        probabilities,
-        _counted(table),
-    )
+    names, _ = _likeliest(table)
+    frame["likeliest"] = pd.Series(names[:, 0] if names.shape[1] else "", frame.index, "str")
+    return frame
 
 
-def _likeliest(table: pa.Table, categories: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _check(table: pa.Table) -> None:
+    missing = [name for name in REQUIRED if name not in table.column_names]
+    if missing:
+        raise WindowError(
+            f"these are no predictions: there is no column {', '.join(repr(name) for name in missing)}. Give a file "
+            "that ScoreFlow wrote, or a folder of them."
+        )
+
+
+def _likeliest(table: pa.Table) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Return names and probabilities of the likeliest categories, (N, k) each."""
     column = table["top_k"].combine_chunks()
     count = table.num_rows
     lengths = np.diff(column.offsets.to_numpy()) if count else np.zeros(0, dtype=np.int64)
     if len(np.unique(lengths)) > 1:
         raise WindowError("products have different numbers of likeliest categories: they come from different models.")
     width = int(lengths[0]) if count else 0
+    if not width:
+        return np.empty((count, 0), dtype=object), np.empty((count, 0))
     flat = column.flatten()
-    names = pd.Index(list(categories), dtype="str")
-    found = names.get_indexer(pd.Index(flat.field("category").to_pandas())) if count else np.zeros(0)
-    probabilities = flat.field("probability").to_numpy(zero_copy_only=False) if count else np.zeros(0)
-    return found.astype(np.int64).reshape(count, width), probabilities.astype(np.float64).reshape(count, width)
+    probabilities = flat.field("probability").to_numpy(zero_copy_only=False).astype(np.float64)
+    names = flat.field("category").to_numpy(zero_copy_only=False)
+    return names.reshape(count, width), probabilities.reshape(count, width)
 
 
 def _contents(table: pa.Table) -> NDArray[np.int64]:
-    """Number what products are made of, (N,), by the keys of their texts and photos."""
+    """Number what products are made of, (N,), by a hash of the keys of their texts and photos: 63 bits."""
     if any(name not in table.column_names for name in _CONTENT):
         return np.full(table.num_rows, -1, dtype=np.int64)
     text, photo = (table[name].cast(pa.binary()) for name in _CONTENT)
-    both = pc.binary_join_element_wise(text, photo, pa.scalar(b"/", pa.binary())).combine_chunks()
-    numbers: NDArray[np.int64] = pc.fill_null(both.dictionary_encode().indices, -1).to_numpy().astype(np.int64)
-    return numbers
+    both = pc.binary_join_element_wise(text, photo, pa.scalar(b"/", pa.binary())).to_numpy()
+    numbers = pd.util.hash_array(both, categorize=False) >> np.uint64(1)
+    return np.where(pd.isna(both), -1, numbers.astype(np.int64))
 
 
 def _vectors(table: pa.Table, name: str) -> NDArray[np.float32]:

@@ -33,9 +33,7 @@ _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: json.dumps would make
 _Getter = Callable[[Sequence[str]], str]
 
 
-def read_catalog(
-    catalog: Catalog, rows_per_chunk: int = 5000, require_category: bool = True
-) -> Iterator[pd.DataFrame]:
+def read_catalog(catalog: Catalog, rows_per_chunk: int = 5000, require_category: bool = True) -> Iterator[pd.DataFrame]:
     """Stream a catalogue, in file order, as frames of `CHUNK_COLUMNS` with at most `rows_per_chunk` rows.
 
     Reads CSV and TSV, also compressed (.gz), Parquet, and a folder of Parquet files. Values stay the strings they are
