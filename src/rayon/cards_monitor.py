@@ -112,10 +112,11 @@ def monitor_card(
             *_mix(shown),
             *_performance(points, judged),
             *_photos(shown["strangest"]),
-            *_words(shown["new_words"]),
+            *_words(shown["new_words"], _sampled(judged)),
             *section(
                 "Comparisons",
-                "A difference counts where it is no chance (p, corrected for the number of tests) and large enough.",
+                "A difference counts where it is no chance (p, corrected for the number of tests) and large enough."
+                + _of_sample(judged),
                 _lines(judged["records"], quality=False),
             ),
             *section(
@@ -224,11 +225,26 @@ def _photos(samples: Sequence[Mapping[str, Any]]) -> list[MetaflowCardComponent]
     return section("Photos least like training", "The least usual ones of the window.", photo_grid(photos))
 
 
-def _words(words: Mapping[str, int]) -> list[MetaflowCardComponent]:
+def _sampled(judged: Mapping[str, Any]) -> bool:
+    return bool(judged["facts"].get("sample", judged["facts"]["rows"]) < judged["facts"]["rows"])
+
+
+def _of_sample(judged: Mapping[str, Any]) -> str:
+    if not _sampled(judged):
+        return ""
+    facts = judged["facts"]
+    return (
+        f" Tests on a sample of {facts['sample']:,} of {facts['rows']:,} products, where distributions and positions "
+        "are compared; mixes, shares, labels and repetitions are counted of all."
+    )
+
+
+def _words(words: Mapping[str, int], sampled: bool) -> list[MetaflowCardComponent]:
     if not words:
         return section("New words", "No word that is new to the model.")
     return section(
-        "New words", "Words the model never learnt, by the number of products that have them.",
+        "New words",
+        f"Words the model never learnt, by the number of products that have them{' in the sample' if sampled else ''}.",
         chart(bars({word: float(count) for word, count in words.items()}, "products")),
     )  # fmt: skip
 

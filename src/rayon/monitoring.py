@@ -47,8 +47,8 @@ class Judgement(NamedTuple):
 
     `alone` is the verdict that the window would get without those before it; `reasons` are the sentences of the records
     that are not ok, gravest first. `measured` and `estimated` map accuracy and macro_f1 to value and 95% interval, None
-    where there were no labels, or no products. `facts` holds counts: rows, sample (how many of them were opened), labels,
-    repeated, repeated_content, psi, estimation_error.
+    where there were no labels, or no products. `facts` holds counts: rows, sample (how many of them were opened),
+    labels, repeated, repeated_content, psi, estimation_error.
     """
 
     verdict: str

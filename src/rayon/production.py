@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from metaflow import Run, namespace
 from metaflow.exception import MetaflowNotFound
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ _APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _UNUSED = ("source", "row")
 _LOT = 16_384  # rows in memory at a time, beside the sample
+_BUFFER = 1 << 18  # bytes of a column of a file
 
 SAMPLE_ROWS = Monitoring().sample_rows
 
@@ -45,8 +47,10 @@ class Production(NamedTuple):
     """What was predicted.
 
     `table` holds the predictions of one model (`rayon.scoring.PREDICTIONS_SCHEMA`, with `human_category` where people
-    labelled some), a sample where there are very many, and `whole` what is counted of all of them. `others` is how many there were by each other model. `rejected` counts rows that could not be scored, `strangest` are samples whose photos look least like the training's, with photos. `key` is the same for the same
-    predictions. `columns` are those by which inputs differed from what the model was trained from, `new` and `gone`.
+    labelled some), a sample where there are very many, and `whole` what is counted of all of them. `others` is how
+    many there were by each other model. `rejected` counts rows that could not be scored, `strangest` are samples whose
+    photos look least like the training's, with photos. `key` is the same for the same predictions. `columns` are those
+    by which inputs differed from what the model was trained from, `new` and `gone`.
     """
 
     table: pa.Table
@@ -276,13 +280,24 @@ def _read_file(path: str) -> Iterator[pa.Table]:
                 f"{path} holds no predictions: there is no column 'model_version'. Give what ScoreFlow wrote."
             )
         yield found.schema.empty_table()
-        # one thread and no reading ahead: a row group is never in memory as a whole
-        reading = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
-        ahead = {"use_threads": False, "batch_readahead": 1, "fragment_readahead": 1}
-        for batch in found.scanner(batch_size=_LOT, fragment_scan_options=reading, **ahead).to_batches():
-            yield pa.Table.from_batches([batch])
+        for file in found.files:
+            # not by the dataset's scanner, which has a whole row group in memory, and that may be the whole file
+            with pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as opened:
+                names = [name for name in found.schema.names if name in opened.schema_arrow.names]
+                for batch in opened.iter_batches(_LOT, columns=names, use_threads=False):
+                    yield _with_schema(batch, found.schema)
     except (pa.ArrowException, OSError) as error:
         raise WindowError(f"{path} is no Parquet file of predictions: {error}") from None
+
+
+def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
+    """Return rows with the columns of a schema, null where there is none."""
+    there = set(batch.schema.names)
+    columns = [
+        batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _summary(run: str) -> dict[str, Any]:

@@ -140,8 +140,8 @@ class Tally:
         said = frame[HUMAN] != ""
         for own, column, rows in ((True, "given_category", given), (False, HUMAN, said & ~given)):
             some = frame.loc[rows & frame["decision"].notna(), ["decision", column]]
-            for (decision, category), count in some.value_counts(sort=False).items():  # type: ignore[misc]
-                self.labels[Label(own, decision, category)] += int(count)
+            pairs = zip(some["decision"].tolist(), some[column].tolist(), strict=True)
+            self.labels.update(Label(own, decision, category) for decision, category in pairs)
         told = frame.loc[said & frame["decision"].isin(DECISIONS), ["category", HUMAN, "decision"]]
         if len(told):
             columns = [told[name].astype("str").fillna("").tolist() for name in told]

@@ -8,7 +8,7 @@ compares nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rayon.tally import HUMAN as HUMAN
 from rayon.tally import Tally
 
-_PLAIN = {
+_PLAIN: dict[str, Any] = {
     "product_id": "",
     "category": "",
     "confidence": np.nan,
@@ -56,10 +56,11 @@ class Window(NamedTuple):
     """N scored products, or a sample of more.
 
     `frame` has the plain columns, `likeliest`, the first of the likeliest categories, and `content`: products with one
-    number have the same cleaned text and the same photo, -1 stands where the table does not tell. `text_view` and `photo_view` are (N, K), NaN where there is none;
-    `top_labels` and `top_probabilities` are (N, k), best first, a label of -1 for a category that is not among the
-    known ones; `new_words` counts the products in which words were seen that the model does not know, commonest first.
-    `whole` is what was counted of all products, where these are a sample; `counted` finds it in any case.
+    number have the same cleaned text and the same photo, -1 stands where the table does not tell. `text_view` and
+    `photo_view` are (N, K), NaN where there is none; `top_labels` and `top_probabilities` are (N, k), best first, a
+    label of -1 for a category that is not among the known ones; `new_words` counts the products in which words were
+    seen that the model does not know, commonest first. `whole` is what was counted of all products, where these are a
+    sample; `counted` finds it in any case.
     """
 
     frame: pd.DataFrame

@@ -48,9 +48,9 @@ def take_census(manifest: Manifest, read_keys: Callable[[ShardRef], bytes], spli
         alive = np.ones(ref.rows, dtype=np.bool_)
         alive[list(ref.removed)] = False
         categories = keys["category"].to_pandas()
-        mix.update(categories[alive].value_counts(sort=False).to_dict())
+        mix.update(Counter(categories[alive].tolist()))
         found = assign_splits(keys["group"].to_numpy()[alive], split)
-        splits.update(found.value_counts().to_dict())
+        splits.update(found.tolist())
         rows = np.flatnonzero(alive & keys["has_photo"].to_numpy())
         rank = np.frombuffer(fixed_bytes(keys["content_key"]), "<u8")[::2][rows]
         more = pd.DataFrame({"rank": rank, "shard": number, "position": rows, "category": categories.to_numpy()[rows]})

@@ -32,8 +32,8 @@ class Plan(NamedTuple):
     """What is to be done for a dataset version.
 
     `parts` are compressed rows without photos, one for each shard to build, and may be none, each as it was kept;
-    `kept` are the earlier shards, with what is gone from them; `rejects` are the rows refused so far; `counts` has read,
-    unchanged, new and removed (since the previous version); `columns` are the catalogue's, used or not.
+    `kept` are the earlier shards, with what is gone from them; `rejects` are the rows refused so far; `counts` has
+    read, unchanged, new and removed (since the previous version); `columns` are the catalogue's, used or not.
     """
 
     parts: tuple[Any, ...]
@@ -53,9 +53,10 @@ def plan_dataset(
     """Read the catalogue, refuse what is no good product and pack what `previous` does not hold already.
 
     The file is streamed twice: to count categories, then to pack. A chunk of it and a part are in memory at a time,
-    beside 8 bytes a row for its id, 24 a row of `previous` and the rejects; each part goes through `keep`, which may put
-    it elsewhere (`rayon.data.spooling`). New rows come in file order, so that rows added at the end of a catalogue append shards and leave
-    the earlier ones as they are. With other shard-shaping settings than `previous` had, everything is new.
+    beside 8 bytes a row for its id, 24 a row of `previous` and the rejects; each part goes through `keep`, which may
+    put it elsewhere (`rayon.data.spooling`). New rows come in file order, so that rows added at the end of a catalogue
+    append shards and leave the earlier ones as they are. With other shard-shaping settings than `previous` had,
+    everything is new.
 
     Raises:
         CatalogError: the catalogue cannot be read, no valid product is in it, or none of its photos can be found.

@@ -150,7 +150,7 @@ class _Found:
         self.photo_rejects.append(pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)))
         self._contents.append(fixed_bytes(products["content_key"]))
         self._groups.append(products["group"].to_numpy().copy())
-        return products.num_rows
+        return len(self._groups[-1])
 
     def titles(self) -> int:
         """Return how many different titles there are."""
@@ -162,7 +162,7 @@ class _Found:
         """Return the hash (hex) of all contents, whatever their order."""
         contents = np.concatenate(self._contents)
         contents.sort()
-        return sha256(contents.view(np.uint8)).hexdigest()
+        return sha256(contents.data.cast("B")).hexdigest()
 
 
 def _last_word(feedback: Sequence[ShardRef], read_keys: ReadKeys) -> list[ShardRef]:
