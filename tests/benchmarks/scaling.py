@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 3000, 10_000])
     parser.add_argument("--table-sizes", type=int, nargs="+", default=[30_000, 100_000, 300_000])
     parser.add_argument("--skip", nargs="+", default=[], help="stages to leave out")
+    parser.add_argument("--keep", nargs="+", default=[], help="with --write: the stages to keep, where not all")
     parser.add_argument("--write", action="store_true", help=f"keep it in {KEPT.name}; what is skipped stays there")
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
@@ -121,7 +122,8 @@ def main() -> None:
             **more,
         }
         if options.write:
-            keep(points, about, merge=bool(options.skip))
+            chosen = {name: found for name, found in points.items() if name in (options.keep or points)}
+            keep(chosen, {} if options.keep else about, merge=bool(options.skip or options.keep))
         tell("removing what was made")
     rows = [
         {"stage": stage, "quantity": quantity, **{name: float(f"{line[name]:.3g}") for name in FITTED}}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ import pyarrow.parquet as pq
 from rayon.bundle import read_bundle
 from rayon.config import Config, Synthetic, parse_config, read_config
 from rayon.data.building import BuiltShard, build_shard
+from rayon.data.census import take_census
 from rayon.data.dataset import Dataset, open_dataset
 from rayon.data.images import PhotoError, shrink_photo
 from rayon.data.planning import Plan, plan_dataset, plan_scoring, settings_key
 from rayon.data.preprocessing import combine
 from rayon.data.shards import KEYS_SCHEMA, Manifest, ShardRef, make_ref, read_table, write_table
+from rayon.data.spooling import Spool
 from rayon.data.synthetic import iter_products, write_catalogue
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
 from rayon.inference import Predictor
@@ -38,7 +40,7 @@ from rayon.models.features import FeatureStore
 from rayon.models.shared import SharedFeatures
 from rayon.monitor_run import judge_window
 from rayon.monitoring_config import Monitoring
-from rayon.production import Production
+from rayon.production import read_window
 from rayon.reference import Reference
 from rayon.scoring import score_part
 from rayon.training import train_candidate
@@ -105,9 +107,13 @@ class Bench:
         """The settings with a cache for the catalogue of so many rows alone."""
         return dataclasses.replace(self.config, cache=f"{self.config.cache}-{rows}")
 
-    def shard_keys(self, rows: int) -> list[bytes]:
-        """The keys of shards of `shard_rows` products each, so many in all."""
-        return [file.read_bytes() for file in sorted((self.folder / f"keys-of-{rows}").iterdir())]
+    def shard_keys(self, rows: int) -> list[Path]:
+        """The files of keys of shards of `shard_rows` products each, so many in all."""
+        return sorted((self.folder / f"keys-of-{rows}").iterdir())
+
+
+def rows_of(keys: Path) -> int:
+    return read_table(keys.read_bytes()).num_rows
 
 
 def prepare(bench: Bench, rows: int) -> Sizes:
@@ -149,16 +155,17 @@ def fill(bench: Bench, rows: int) -> Sizes:
 
 
 def plan(bench: Bench, rows: int) -> Sizes:
-    made = plan_dataset(bench.catalogue(rows), None, lambda _: b"")
-    return {"parts": sum(map(len, made.parts))}
+    spool = Spool(bench.folder)
+    made = plan_dataset(bench.catalogue(rows), None, lambda _: b"", keep=spool.keep)
+    return {"parts": sum(len(part.read()) for part in made.parts)}
 
 
 def replan(bench: Bench, rows: int) -> Sizes:
     """Planning so many rows where the last version holds as many, in shards of `shard_rows`."""
     config, written = bench.catalogue(rows), bench.shard_keys(rows)
-    refs = tuple(ShardRef(f"{n}", read_table(keys).num_rows, 1, f"{n}") for n, keys in enumerate(written))
+    refs = tuple(ShardRef(f"{n}", rows_of(keys), 1, f"{n}") for n, keys in enumerate(written))
     last = Manifest("bench", "", settings_key(config), (), refs, {}, "")
-    plan_dataset(config, last, lambda ref: written[int(ref.locator)])
+    plan_dataset(config, last, lambda ref: written[int(ref.locator)].read_bytes(), keep=Spool(bench.folder).keep)
     return {}
 
 
@@ -179,14 +186,24 @@ def build(bench: Bench, rows: int) -> Sizes:
 def put_together(bench: Bench, rows: int) -> Sizes:
     """Combining shards of `shard_rows` rows each: their keys, and the manifest that lists them."""
     none = pd.DataFrame(columns=["source", "row", "product_id", "scope", "reason", "detail", "record"])
-    built = []
-    for number, keys in enumerate(bench.shard_keys(rows)):
-        place = f"PreprocessFlow/1790000000000000/build/{number}#{number:05d}"
-        ref = ShardRef("f" * 64, read_table(keys).num_rows, 10_000_000, place)
-        built.append(BuiltShard(b"", ref, keys, none, {}))
+
+    def built() -> Iterator[BuiltShard]:
+        for number, keys in enumerate(bench.shard_keys(rows)):
+            place = f"PreprocessFlow/1790000000000000/build/{number}#{number:05d}"
+            yield BuiltShard(b"", ShardRef("f" * 64, rows_of(keys), 10_000_000, place), keys.read_bytes(), none, {})
+
     counts = {"read": rows, "unchanged": 0, "new": rows, "removed": 0}
-    manifest, _ = combine(bench.config, Plan((), (), none, counts), built, lambda _: b"")
+    manifest, _ = combine(bench.config, Plan((), (), none, counts), built(), lambda _: b"")
     return {"manifest": len(manifest.to_json())}
+
+
+def count(bench: Bench, rows: int) -> Sizes:
+    """Counting what a version holds, for its card."""
+    written = bench.shard_keys(rows)
+    refs = tuple(ShardRef(f"{n}", rows_of(keys), 1, f"{n}") for n, keys in enumerate(written))
+    manifest = Manifest("bench", "", "", (), refs, {}, "")
+    take_census(manifest, lambda ref: written[int(ref.locator)].read_bytes(), bench.config.split)
+    return {}
 
 
 def reopen(bench: Bench, rows: int) -> Sizes:
@@ -261,14 +278,17 @@ def score(bench: Bench, rows: int) -> Sizes:
 
 
 def monitor(bench: Bench, rows: int) -> Sizes:
-    """Judging a window of so many predictions against a reference of 2,000."""
+    """Reading a file of so many predictions and judging them against a reference of 2,000."""
     table = pq.read_table(bench.folder / f"scored-{bench.rows}.parquet")
     categories = tuple(sorted(set(table["category"].to_pylist())))
     reference = Reference(table.slice(0, 2000), "T/1", categories)
     many = table.take(pa.array(np.random.default_rng(0).integers(0, len(table), rows)))
-    window = Production(many.drop_columns(["source", "row"]), {}, 0, [], "", {})
+    ids = pa.array([f"p{number}" for number in range(rows)])
+    file = bench.folder / f"window-{rows}.parquet"
+    pq.write_table(many.set_column(many.column_names.index("product_id"), "product_id", ids), file)
+    del many, ids
     started, base = time.process_time(), forget_peak()
-    judge_window(reference, window, Monitoring(), [])
+    judge_window(reference, read_window([str(file)], "T/1"), Monitoring(), [])
     return {"cpu": time.process_time() - started, "memory": peak() - base}
 
 
@@ -318,7 +338,8 @@ def encode(bench: Bench, source: str, count: int) -> Sizes:
     return {"cpu": min(rounds), "memory": peak() - base}
 
 
-TABLES: dict[str, Stage] = {"prepare": prepare, "plan": plan, "replan": replan, "combine": put_together, "open": reopen}
+TABLES: dict[str, Stage] = {"prepare": prepare, "plan": plan, "replan": replan, "combine": put_together}
+TABLES |= {"census": count, "open": reopen}
 TABLES |= {"score_plan": score_plan, "monitor": monitor, "shared_keys": shared_keys}
 TABLES |= {"photos_listed": photos_listed}
 PRODUCTS: dict[str, Stage] = {

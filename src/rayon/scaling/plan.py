@@ -137,16 +137,16 @@ def _limits(config: Config, measured: Measured, means: Means) -> Iterator[Limit]
         "parts as files, or parts in one artifact: not built",
     )
     held: dict[tuple[str, str], str] = {
-        ("PreprocessFlow", "start"): "all parts, and the keys of the last version",
-        ("PreprocessFlow", "combine"): "the keys of all products",
-        ("PreprocessFlow", "end"): "texts and keys of all products",
+        ("PreprocessFlow", "start"): "hashes of all ids, and of the last version's rows",
+        ("PreprocessFlow", "combine"): "hashes of all products",
+        ("PreprocessFlow", "end"): "the keys of a shard, and a shard with its photos",
         ("TrainFlow", "encode"): "texts and features of all products",
         ("TrainFlow", "train"): "texts, n-grams and features of all products",
         ("TrainFlow", "train: tf-idf"): "the n-grams of all products, in scikit-learn",
         ("TrainFlow", "evaluate"): "the gold set with its photos, scored in one go",
         ("ScoreFlow", "start"): "all parts",
         ("ScoreFlow", "score"): "the predictions of a task's shards",
-        ("MonitorFlow", "judge"): "all predictions of the window",
+        ("MonitorFlow", "judge"): "hashes of all predictions of the window",
     }
     for (flow, name), what in held.items():
         if name == "train: tf-idf" and "tfidf" not in config.candidates:

@@ -19,6 +19,7 @@ SPLITS = 100
 
 _BLOCK = 2048  # rows of a block of features
 _ADDING_UP = 1.0
+_SHOWN = 24  # photos on the card of a dataset version
 
 
 class Step(NamedTuple):
@@ -99,8 +100,9 @@ class _Formulas:
         )
         listed, joined = at("combine", "manifest", n), base + at("combine", "memory", n)
         yield self._step(flow, "combine", 1, n, at("combine", "cpu", n), joined, stored=listed, reads=2 * shards)
-        opened = base + at("open", "memory", n)
-        yield self._step(flow, "end", 1, n, at("open", "cpu", n), opened, n * shard / rows, reads=shards)
+        # of the card's photos one shard is in memory at a time; each may come from another
+        counted, shown = base + at("census", "memory", n) + 2 * shard, min(shards, _SHOWN)
+        yield self._step(flow, "end", 1, n, at("census", "cpu", n), counted, shown * shard, reads=shards + shown)
 
     def train(self, n: int) -> Iterator[Step]:
         at, flow, trainer = self._at, "TrainFlow", self._config.trainer
