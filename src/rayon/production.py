@@ -7,27 +7,22 @@ at a time. Judges nothing.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from metaflow import Run, namespace
 from metaflow.exception import MetaflowNotFound
-from numpy.typing import NDArray
 
 from rayon.champions import RegistryError, run_path, runs_tagged, started
 from rayon.config import Config
 from rayon.feedback import open_store
 from rayon.monitoring_config import Monitoring
+from rayon.reading import Key, in_lots, read_file, row_keys
 from rayon.registry import feedback_state, iter_predictions, scores_tag
 from rayon.requests import iter_requests
 from rayon.sampling import Sample
@@ -37,8 +32,6 @@ from rayon.window import HUMAN, WindowError, open_frame
 _APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _UNUSED = ("source", "row")
-_LOT = 16_384  # rows in memory at a time, beside the sample
-_BUFFER = 1 << 18  # bytes of a column of a file
 
 SAMPLE_ROWS = Monitoring().sample_rows
 
@@ -154,14 +147,14 @@ def read_window(
                 strangest += summary.get("strangest", [])
                 for which, names in summary.get("columns", {}).items():
                     columns[which] += [name for name in names if name not in columns[which]]
-    whole, sample, key = Tally(), Sample(sample_rows), _Key()
-    for lot in _lots(_ours(source, part, model, others) for source in sources for part in _parts(source, config)):
+    whole, sample, key = Tally(), Sample(sample_rows), Key()
+    for lot in in_lots(_ours(source, part, model, others) for source in sources for part in _parts(source, config)):
         told = _labelled(lot, labels) if labels and lot.num_rows else lot
         key.add(told)
         if told.num_rows:
             frame = open_frame(told)
             whole.add(frame)
-            sample.add(told, _row_keys(frame))
+            sample.add(told, row_keys(frame))
     strangest.sort(key=lambda sample: -float(sample["photo_novelty"]))
     return Production(sample.table(), others, rejected, strangest[:10], key.digest(), columns, whole)
 
@@ -169,7 +162,7 @@ def read_window(
 def _parts(source: str, config: Config | None) -> Iterator[pa.Table]:
     if source.startswith(_APP) and config is not None:
         return _read_app(source, config)
-    return _read_file(source) if source.startswith("/") else iter_predictions(source)
+    return read_file(source) if source.startswith("/") else iter_predictions(source)
 
 
 def _ours(source: str, part: pa.Table, model: str, others: dict[str, int]) -> pa.Table:
@@ -179,66 +172,6 @@ def _ours(source: str, part: pa.Table, model: str, others: dict[str, int]) -> pa
         if version != model:
             others[version] = others.get(version, 0) + count
     return part.filter(pc.equal(part["model_version"], model)).drop_columns(_unused(part))
-
-
-def _lots(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of many tables as tables of some thousand rows; of parts without rows, one without any."""
-    waiting: list[pa.Table] = []
-    yielded = False
-    for part in parts:
-        for start in range(0, max(part.num_rows, 1), _LOT):
-            waiting.append(part.slice(start, _LOT))
-            if sum(table.num_rows for table in waiting) >= _LOT:
-                yield pa.concat_tables(waiting, promote_options="permissive")
-                waiting, yielded = [], True
-    if waiting and (not yielded or any(table.num_rows for table in waiting)):
-        yield pa.concat_tables(waiting, promote_options="permissive")
-
-
-def _row_keys(frame: pd.DataFrame) -> NDArray[np.uint64]:
-    """Return a hash of what tells a prediction from others, (N,)."""
-    ids = pd.util.hash_array(frame["product_id"].astype("str").fillna("").to_numpy(dtype=object), categorize=False)
-    content = pd.util.hash_array(frame["content"].to_numpy())
-    confidence = frame["confidence"].to_numpy(np.float64).view(np.uint64)
-    return pd.util.hash_array(pd.util.hash_array(ids + content) + confidence)
-
-
-class _Key:
-    """A hash of all ids and then all confidences, by which the same predictions are known again."""
-
-    def __init__(self) -> None:
-        self._digest = sha256()
-        self._written: Counter[str] = Counter()
-        self._confidences: list[pa.Array] = []  # they come after the last id
-
-    def add(self, table: pa.Table) -> None:
-        """Go on with some rows."""
-        if "product_id" in table.column_names:
-            self._write("product_id", table["product_id"])
-        if "confidence" in table.column_names:
-            self._confidences.append(table["confidence"])
-
-    def digest(self) -> str:
-        """Return the hash (hex) of what was added; nothing can be added after that."""
-        for column in self._confidences:
-            self._end("product_id")
-            self._write("confidence", column)
-        self._end("product_id")
-        self._end("confidence")
-        return self._digest.hexdigest()
-
-    def _write(self, name: str, column: pa.ChunkedArray) -> None:
-        """Write a list as Python does, in pieces."""
-        if name not in self._written:
-            self._digest.update(b"[")
-        if len(column):
-            self._digest.update(b", " * (self._written[name] > 0) + repr(column.to_pylist())[1:-1].encode())
-        self._written[name] += len(column)
-
-    def _end(self, name: str) -> None:
-        if name in self._written and self._written[name] >= 0:
-            self._digest.update(b"]")
-            self._written[name] = -1
 
 
 def read_labels(file: str) -> dict[str, str]:
@@ -270,34 +203,6 @@ def _read_app(source: str, config: Config) -> Iterator[pa.Table]:
         yield from iter_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end), doubtful)
     finally:
         store.close()
-
-
-def _read_file(path: str) -> Iterator[pa.Table]:
-    try:
-        found = ds.dataset(path, format="parquet")
-        if "model_version" not in found.schema.names:
-            raise WindowError(
-                f"{path} holds no predictions: there is no column 'model_version'. Give what ScoreFlow wrote."
-            )
-        yield found.schema.empty_table()
-        for file in found.files:
-            # not by the dataset's scanner, which has a whole row group in memory, and that may be the whole file
-            with pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False) as opened:
-                names = [name for name in found.schema.names if name in opened.schema_arrow.names]
-                for batch in opened.iter_batches(_LOT, columns=names, use_threads=False):
-                    yield _with_schema(batch, found.schema)
-    except (pa.ArrowException, OSError) as error:
-        raise WindowError(f"{path} is no Parquet file of predictions: {error}") from None
-
-
-def _with_schema(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
-    """Return rows with the columns of a schema, null where there is none."""
-    there = set(batch.schema.names)
-    columns = [
-        batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _summary(run: str) -> dict[str, Any]:
