@@ -134,7 +134,8 @@ class PreprocessFlow(FlowSpec):
         with_keys = (shard._replace(keys=take(task, artifact_names(task.input)[1])) for task, shard in built)
         with stopping():
             labelled = feedback_state(config.name).shards
-            manifest, self.rejects = combine(config, self.plan, with_keys, read_keys, labelled)
+            manifest, rejects = combine(config, self.plan, with_keys, read_keys, labelled)
+        self.rejects, self.refused = rejects.as_artifact(), rejects.summary()
         self.manifest = manifest.to_json()
         self.new_rows = sum(shard.ref.rows for _, shard in built)
         current.run.add_tags([dataset_tag(config.name), f"fingerprint:{manifest.fingerprint[:12]}"])
@@ -165,7 +166,7 @@ class PreprocessFlow(FlowSpec):
         current.card["dataset"].extend(
             dataset_card(
                 manifest,
-                self.rejects,
+                self.refused,
                 list(census.mix.items()),
                 census.splits,
                 self.new_rows,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from metaflow.cards import MetaflowCardComponent
 
 from rayon.cards_charts import bars
@@ -24,6 +23,7 @@ from rayon.cards_layout import (
     tiles,
     verdict,
 )
+from rayon.data.rejects import Refused
 from rayon.data.shards import Manifest
 
 _BARS = 40
@@ -31,7 +31,7 @@ _BARS = 40
 
 def dataset_card(
     manifest: Manifest,
-    rejects: pd.DataFrame,
+    refused: Refused,
     mix: Sequence[tuple[str, int]],
     split_counts: Mapping[str, int],
     new_rows: int,
@@ -41,7 +41,7 @@ def dataset_card(
     """Return the card of a dataset version.
 
     Args:
-        rejects: every row and photo refused, with `schema.REJECT_COLUMNS`.
+        refused: what was refused, rows and photos.
         mix: products by category, largest first.
         split_counts: products by split.
         new_rows: products that the previous version did not have.
@@ -51,10 +51,10 @@ def dataset_card(
     counts = manifest.counts
     kept, labelled = counts["kept"], counts.get("feedback", 0)
     (largest, most), (smallest, fewest) = mix[0], mix[-1]
-    refused = counts["rejected"]
+    rejected = counts["rejected"]
     sentence = (
         f"{kept - labelled:,} of {counts['read']:,} products can be learnt from, in {len(mix)} categories; "
-        f"{'none was' if not refused else f'{refused:,} were'} refused."
+        f"{'none was' if not rejected else f'{rejected:,} were'} refused."
     )
     more = [
         f"The largest category, {largest}, holds {percent(most / kept)} of them, the smallest, {smallest}, "
@@ -67,7 +67,7 @@ def dataset_card(
         Tile("read", f"{counts['read']:,}", "rows of the catalogue"),
         Tile("kept", f"{kept - labelled:,}", percent((kept - labelled) / max(counts["read"], 1)) + " of what was read"),
         *([Tile("from people", f"{labelled:,}", "labelled in the app")] if labelled else []),
-        Tile("refused", f"{refused:,}", "reasons below"),
+        Tile("refused", f"{rejected:,}", "reasons below"),
         Tile("photos refused", f"{counts['photos_refused']:,}", "kept on their text"),
         Tile("without photo", percent(counts["without_photo"] / kept), f"{counts['without_photo']:,} products"),
         Tile("without description", percent(counts["without_description"] / kept), "the title alone"),
@@ -82,14 +82,14 @@ def dataset_card(
     facts = {"version": manifest.name, "fingerprint": manifest.fingerprint, "created": manifest.created}
     return [
         style(),
-        verdict(sentence, more, "caution" if refused > counts["read"] / 10 else "good"),
+        verdict(sentence, more, "caution" if rejected > counts["read"] / 10 else "good"),
         tiles(numbers),
         *section(
             "Splits", "By a hash of the title: the test set stays as it is while the catalogue grows.", tiles(parts)
         ),
         *section("Products by category", f"Of all {kept:,} products.{rest}", chart(bars(shown, "products"))),
         *(section("A look at the photos", "Drawn at random, as they are stored.", sheet) if photos else []),
-        *refusals(rejects, "A refused photo leaves the product on its text."),
+        *refusals(refused, "A refused photo leaves the product on its text."),
         *section("Details", "", table(["fact", "value"], list(facts.items()))),
     ]
 

@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, Literal, NamedTuple
 
-import pandas as pd
 from metaflow.cards import Markdown, MetaflowCardComponent, Table, VegaChart
 from PIL import Image
 
-_EXAMPLES = 3
+from rayon.data.rejects import EXAMPLES, Refused
 
 Tone = Literal["good", "caution", "bad", "plain"]
 
@@ -163,18 +162,17 @@ def section(title: str, about: str, *contents: MetaflowCardComponent) -> list[Me
     return [heading(title, about), *contents]
 
 
-def refusals(rejects: pd.DataFrame, about: str) -> list[MetaflowCardComponent]:
-    """Return what was refused, by reason, with examples; `rejects` has `schema.REJECT_COLUMNS`."""
-    if rejects.empty:
+def refusals(refused: Refused, about: str) -> list[MetaflowCardComponent]:
+    """Return what was refused, by reason, with examples."""
+    counts, examples = refused
+    if not counts:
         return section("Refused", "Nothing was refused.")
-    counts = rejects.value_counts(["reason", "scope"]).reset_index()
-    rows = counts.astype(str).to_numpy().tolist()
-    examples = rejects.groupby(["scope", "reason"], sort=False).head(_EXAMPLES)
+    rows = [[reason, scope, str(count)] for reason, scope, count in counts]
     shown = examples.sort_values(["scope", "reason"])[["reason", "source", "row", "product_id", "detail"]].astype(str)
     lines = [[shorten(cell, 200) for cell in line] for line in shown.to_numpy().tolist()]
     return [
         *section("Refused", about, table(["reason", "what", "count"], rows)),
-        heading("Examples", f"Up to {_EXAMPLES} of each reason; all of them are in the step's `rejects`."),
+        heading("Examples", f"Up to {EXAMPLES} of each reason; all of them are in the step's `rejects`."),
         table(["reason", "file", "row", "id", "what is wrong"], lines),
     ]
 

@@ -27,6 +27,7 @@ from rayon.cards_layout import (
     verdict,
 )
 from rayon.columns import say_columns
+from rayon.data.rejects import summarise
 
 _BARS = 40
 
@@ -97,7 +98,7 @@ def scores_card(
         ),
         *(section("The surest", "", _grid(samples[:half])) if half else []),
         *(section("The least sure", "A human would look at these first.", _grid(samples[half:])) if samples else []),
-        *refusals(rejects, "A product whose photo alone is unreadable is scored on its text."),
+        *refusals(summarise(rejects), "A product whose photo alone is unreadable is scored on its text."),
         *section("Details", "", table(["fact", "value"], list(facts.items()))),
     ]  # fmt: skip
 

@@ -28,6 +28,7 @@ from rayon.data.dataset import Dataset, open_dataset
 from rayon.data.images import PhotoError, shrink_photo
 from rayon.data.planning import Plan, plan_dataset, plan_scoring, settings_key
 from rayon.data.preprocessing import combine
+from rayon.data.rejects import Rejects
 from rayon.data.shards import KEYS_SCHEMA, Manifest, ShardRef, make_ref, read_table, write_table
 from rayon.data.spooling import Spool
 from rayon.data.synthetic import iter_products, write_catalogue
@@ -193,7 +194,7 @@ def put_together(bench: Bench, rows: int) -> Sizes:
             yield BuiltShard(b"", ShardRef("f" * 64, rows_of(keys), 10_000_000, place), keys.read_bytes(), none, {})
 
     counts = {"read": rows, "unchanged": 0, "new": rows, "removed": 0}
-    manifest, _ = combine(bench.config, Plan((), (), none, counts), built(), lambda _: b"")
+    manifest, _ = combine(bench.config, Plan((), (), Rejects(), counts), built(), lambda _: b"")
     return {"manifest": len(manifest.to_json())}
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from rayon.calibration import log_softmax
 from rayon.cards import dataset_card, model_card
 from rayon.cards_charts import bars, coverage_curve, curves, heat_map
+from rayon.data.rejects import Refused, summarise
 from rayon.data.shards import Manifest, ShardRef
 from rayon.evaluation import Interval
 from rayon.report import Report, make_report
@@ -73,7 +74,7 @@ def make_dataset_card() -> Callable[..., list[dict[str, Any]]]:
         rejects += [("shop.csv", 4, "id4", "photo", "photo_missing", "a.jpg: there is no such file", "{}")]
         given = {
             "manifest": Manifest("demo", "f00d" * 16, "k", ("Jeux", "Livres"), shards, counts, "2030-01-01T00:00:00"),
-            "rejects": pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)),
+            "refused": summarise(pd.DataFrame(rejects, columns=list(REJECT_COLUMNS))),
             "mix": [("Livres", 150), ("Jeux", 50)],
             "split_counts": {"train": 140, "validation": 20, "test": 40, "unseen": 0},
             "new_rows": 50,
@@ -139,7 +140,7 @@ def test_dataset_card_gives_examples_of_every_reason(make_dataset_card: Callable
 def test_dataset_card_of_a_catalogue_without_rejects_or_photos(
     make_dataset_card: Callable[..., list[dict[str, Any]]],
 ) -> None:
-    parts = make_dataset_card(rejected=0, rejects=pd.DataFrame(columns=list(REJECT_COLUMNS)), photos=[])
+    parts = make_dataset_card(rejected=0, refused=Refused([], pd.DataFrame(columns=list(REJECT_COLUMNS))), photos=[])
     assert "none was refused" in words(parts)
     assert "Nothing was refused" in words(parts)
     assert "A look at the photos" not in words(parts)

@@ -20,6 +20,7 @@ from rayon.data.catalog import read_catalog, source_columns
 from rayon.data.earlier import Earlier, ReadKeys
 from rayon.data.images import PhotoError, is_url, photo_path, remote_place
 from rayon.data.outputs import Outputs, is_remote
+from rayon.data.rejects import Rejects
 from rayon.data.shards import FORMAT, PART_SCHEMA, Manifest, ShardRef, content_hash, write_table
 from rayon.data.tables import CatalogError
 from rayon.data.validation import SeenIds, clean_products, join_rejects, validate_products
@@ -38,7 +39,7 @@ class Plan(NamedTuple):
 
     parts: tuple[Any, ...]
     kept: tuple[ShardRef, ...]
-    rejects: pd.DataFrame
+    rejects: Rejects
     counts: dict[str, int]
     columns: tuple[str, ...] = ()
 
@@ -53,7 +54,7 @@ def plan_dataset(
     """Read the catalogue, refuse what is no good product and pack what `previous` does not hold already.
 
     The file is streamed twice: to count categories, then to pack. A chunk of it and a part are in memory at a time,
-    beside 8 bytes a row for its id, 24 a row of `previous` and the rejects; each part goes through `keep`, which may
+    beside 8 bytes a row for its id, 24 a row of `previous` and 50 a reject; each part goes through `keep`, which may
     put it elsewhere (`rayon.data.spooling`). New rows come in file order, so that rows added at the end of a catalogue
     append shards and leave the earlier ones as they are. With other shard-shaping settings than `previous` had,
     everything is new.
@@ -63,20 +64,19 @@ def plan_dataset(
     """
     counts, read = _count_categories(config, require_category)
     earlier = Earlier(previous if previous and previous.settings_key == settings_key(config) else None, read_keys)
-    rejects: list[pd.DataFrame] = []
+    refused = Rejects()
     photos = _PhotoStatus(config)
 
     def new_rows() -> Iterator[pd.DataFrame]:
-        for valid, refused in _validated(config, require_category, counts):
-            rejects.append(refused)
+        for valid, rejects in _validated(config, require_category, counts):
+            refused.add(rejects)
             keys = _row_keys(valid, photos)
             yield valid.assign(row_key=pd.Series(keys, valid.index, dtype=object))[~earlier.find(keys)]
 
     parts = tuple(keep(part) for part in _pack(new_rows(), config.preprocess.shard_rows))
-    refused = join_rejects(rejects)
     unchanged = int(earlier.found.sum())
     if len(refused) == read:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in refused["reason"].value_counts().items())
+        reasons = ", ".join(f"{reason} {count}" for reason, _, count in refused.counts())
         raise CatalogError(f"{config.catalog.products}: none of its {read} rows is a valid product ({reasons}).")
     photos.check()
     tally = {

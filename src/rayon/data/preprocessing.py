@@ -22,10 +22,10 @@ from rayon.config import Config
 from rayon.data.building import BuiltShard, build_shard
 from rayon.data.earlier import ReadKeys
 from rayon.data.planning import Plan, plan_dataset, settings_key
+from rayon.data.rejects import Rejects
 from rayon.data.shards import Manifest, ShardRef, fixed_bytes, read_table
 from rayon.data.spooling import Spool
 from rayon.data.tables import CatalogError
-from rayon.data.validation import join_rejects
 from rayon.schema import REJECT_COLUMNS
 
 __all__ = [
@@ -51,7 +51,7 @@ def prepare(
     store: Store,
     progress: Callable[[int, int], None] = lambda *_: None,
     feedback: Sequence[ShardRef] = (),
-) -> tuple[Manifest, pd.DataFrame]:
+) -> tuple[Manifest, Rejects]:
     """Plan, build and combine in one go, in this process; `progress` is told how many of the new shards are done.
 
     Raises:
@@ -75,7 +75,7 @@ def combine(
     built: Iterable[BuiltShard],
     read_keys: ReadKeys,
     feedback: Sequence[ShardRef] = (),
-) -> tuple[Manifest, pd.DataFrame]:
+) -> tuple[Manifest, Rejects]:
     """Return the dataset version made of a plan's kept shards and of those built from its parts, and all its rejects.
 
     `built` comes in the order of the parts, one in memory at a time where it is an iterator, with `ref.locator` filled
@@ -90,24 +90,24 @@ def combine(
     Raises:
         CatalogError: no product is left.
     """
-    found = _Found()
+    found, refused = _Found(), Rejects()
     for ref in plan.kept:
         found.add(ref, read_keys(ref))
-    rejects = [plan.rejects]
+    refused.extend(plan.rejects)
     for shard in built:
-        rejects.append(shard.rejects[shard.rejects["scope"] == "product"])
+        refused.add(shard.rejects[shard.rejects["scope"] == "product"])
         if shard.ref.rows:
             found.add(shard.ref, shard.keys)
     if not found.refs:
         raise CatalogError(f"{config.catalog.products}: no product is left once its photos were read.")
     labelled = sum(found.add(ref, read_keys(ref)) for ref in _last_word(feedback, read_keys))
-    refused = join_rejects([*rejects, *found.photo_rejects])
+    refused.extend(found.photo_rejects)
     counts = {
         **plan.counts,
         "kept": found.rows,
         "feedback": labelled,
-        "rejected": int((refused["scope"] == "product").sum()),
-        "photos_refused": sum(map(len, found.photo_rejects)),
+        "rejected": refused.of_scope("product"),
+        "photos_refused": len(found.photo_rejects),
         "without_photo": found.without_photo,
         "without_description": found.without_description,
         "title_duplicates": found.rows - found.titles(),
@@ -132,7 +132,7 @@ class _Found:
         self.refs: list[ShardRef] = []
         self.rows = self.without_photo = self.without_description = 0
         self.categories: set[str] = set()
-        self.photo_rejects: list[pd.DataFrame] = []
+        self.photo_rejects = Rejects()
         self._contents: list[NDArray[np.bytes_]] = []
         self._groups: list[NDArray[np.uint64]] = []
 
@@ -147,7 +147,7 @@ class _Found:
         self.without_description += _missing(products["has_description"])
         self.categories.update(products["category"].unique().to_pylist())
         rejects = [json.loads(text) for text in products["photo_reject"].to_pylist() if text]
-        self.photo_rejects.append(pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)))
+        self.photo_rejects.add(pd.DataFrame(rejects, columns=list(REJECT_COLUMNS)))
         self._contents.append(fixed_bytes(products["content_key"]))
         self._groups.append(products["group"].to_numpy().copy())
         return len(self._groups[-1])

@@ -6,6 +6,7 @@ import pickle
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from rayon.config import Split, parse_config
@@ -15,9 +16,11 @@ from rayon.data.dataset import open_dataset, read_photos
 from rayon.data.earlier import Earlier
 from rayon.data.planning import Plan, plan_dataset
 from rayon.data.preprocessing import build_shard, combine
+from rayon.data.rejects import EXAMPLES, Rejects, summarise
 from rayon.data.shards import KEYS_SCHEMA, Manifest, ShardRef, read_table, write_table
 from rayon.data.spooling import Spool
 from rayon.data.validation import join_rejects
+from rayon.schema import REJECT_COLUMNS
 
 SPLIT = Split(validation=0.2, test=0.3)
 
@@ -87,7 +90,7 @@ def keys(rows: int, seed: int, photo: bool = False) -> pa.Table:
 def test_two_hundred_thousand_products_are_combined_in_the_memory_of_their_hashes():
     stored = [write_table(keys(20_000, seed), "zstd") for seed in range(10)]
     config = parse_config({"name": "shop", "catalog": {"products": "p.csv"}})
-    plan = Plan((), (), join_rejects([]), {"read": 200_000, "unchanged": 0, "new": 200_000, "removed": 0})
+    plan = Plan((), (), Rejects(), {"read": 200_000, "unchanged": 0, "new": 200_000, "removed": 0})
     built = (BuiltShard(b"", ShardRef("f", 20_000, 1), content, join_rejects([]), {}) for content in stored)
     before = pa.total_allocated_bytes()
     tracemalloc.start()
@@ -96,6 +99,33 @@ def test_two_hundred_thousand_products_are_combined_in_the_memory_of_their_hashe
     tracemalloc.stop()
     assert manifest.counts["kept"] == 200_000 and manifest.counts["title_duplicates"] == 0
     assert peak < 200_000 * 60 and pa.total_allocated_bytes() - before < 5_000_000
+
+
+def rejects(start: int, stop: int) -> pd.DataFrame:
+    kinds = [("missing_id", "product"), ("photo_empty", "photo")]
+    lines = [
+        ("a.csv", n, f"é{n}", kinds[n % 7 == 0][1], kinds[n % 7 == 0][0], "why", '{"x": 1}') for n in range(start, stop)
+    ]
+    return pd.DataFrame(lines, columns=list(REJECT_COLUMNS))
+
+
+def test_rejects_are_gathered_compressed_and_read_as_the_frame_they_are():
+    gathered, more, expected = Rejects(), Rejects(), rejects(0, 9000)
+    for start in range(0, 8000, 500):
+        gathered.add(rejects(start, start + 500))
+    more.add(rejects(8000, 8990))
+    more.add(rejects(8990, 9000))
+    gathered.extend(more)
+    content = pickle.dumps(gathered.as_artifact())
+    assert len(content) < 9000 * 30 and len(gathered) == 9000 and len(more) == 1000
+    for found in (gathered.frame(), pickle.loads(content)):
+        pd.testing.assert_frame_equal(found, expected)
+    told, at_once = gathered.summary(), summarise(expected)
+    assert told.counts == at_once.counts == [("missing_id", "product", 7714), ("photo_empty", "photo", 1286)]
+    assert told.examples["row"].tolist() == at_once.examples["row"].tolist() == [0, 1, 2, 3, 7, 14]
+    assert len(told.examples) == 2 * EXAMPLES and gathered.of_scope("photo") == 1286
+    nothing = Rejects()
+    assert tuple(nothing.frame().columns) == REJECT_COLUMNS and nothing.summary().counts == [] and not len(nothing)
 
 
 def test_earlier_rows_are_found_by_their_keys_the_first_of_two_alike():

@@ -34,7 +34,8 @@ class Store:
             self.data[locator], self.keys[locator] = shard.data, shard.keys
             self.built += 1
             stored.append(shard._replace(data=b"", ref=shard.ref._replace(locator=locator)))
-        return combine(config, plan, stored, lambda ref: self.keys[ref.locator])
+        manifest, rejects = combine(config, plan, stored, lambda ref: self.keys[ref.locator])
+        return manifest, rejects.frame()
 
     def frame(self, manifest: Manifest, folder: Path) -> pd.DataFrame:
         return open_dataset(manifest, lambda ref: self.data[ref.locator], folder, Split(), 5).frame
