@@ -24,7 +24,7 @@ from rayon.data.shards import (
     content_hash,
     input_key,
     make_ref,
-    read_table,
+    read_batches,
     write_table,
 )
 from rayon.data.splits import group_hash
@@ -33,10 +33,6 @@ from rayon.schema import REJECT_COLUMNS
 
 _TRY_AGAIN = bytes(16)
 """A row key that no row has: the next plan takes the product for changed and builds it again."""
-
-
-_AT_ONCE = 1000
-"""Rows of a part that are Python objects at a time."""
 
 
 class BuiltShard(NamedTuple):
@@ -60,7 +56,7 @@ def build_shard(part: bytes, config: Config) -> BuiltShard:
     is tried again when the next version is planned.
     """
     pieces = []
-    for batch in read_table(part).to_batches(max_chunksize=_AT_ONCE):
+    for batch in read_batches(part):
         rows: list[dict[str, Any]] = batch.to_pylist()
         pieces.append(_pack(rows, _photos([row["image"] for row in rows], config)))
     return _join(pieces)
@@ -123,7 +119,7 @@ def _join(pieces: list[_Piece]) -> BuiltShard:
     every = pa.concat_tables([piece.keys for piece in pieces])
     rejects = [reject for piece in pieces for reject in piece.rejects]
     read = sum(piece.rows for piece in pieces)
-    table = pa.concat_tables([piece.shard for piece in pieces])
+    table = pa.concat_tables([piece.shard for piece in pieces]).combine_chunks()
     pieces.clear()
     rows = table.num_rows
     data = write_table(table)

@@ -21,7 +21,7 @@ from rayon.data.earlier import Earlier, ReadKeys
 from rayon.data.images import PhotoError, is_url, photo_path, remote_place
 from rayon.data.outputs import Outputs, is_remote
 from rayon.data.rejects import Rejects
-from rayon.data.shards import FORMAT, PART_SCHEMA, Manifest, ShardRef, content_hash, write_table
+from rayon.data.shards import FORMAT, PART_ROWS, PART_SCHEMA, Manifest, ShardRef, content_hash, write_table
 from rayon.data.tables import CatalogError
 from rayon.data.validation import SeenIds, clean_products, join_rejects, validate_products
 from rayon.schema import CATEGORY, IMAGE, PRODUCT_COLUMNS
@@ -239,4 +239,5 @@ def _pack(frames: Iterable[pd.DataFrame], shard_rows: int) -> Iterator[bytes]:
 
 
 def _part(rows: pd.DataFrame) -> bytes:
-    return write_table(pa.Table.from_pandas(rows[PART_SCHEMA.names], PART_SCHEMA, preserve_index=False), "zstd")
+    table = pa.Table.from_pandas(rows[PART_SCHEMA.names], PART_SCHEMA, preserve_index=False)
+    return write_table(table, "zstd", PART_ROWS)

@@ -7,6 +7,7 @@ whoever stored it), nor how a catalogue becomes shards.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from hashlib import blake2b, sha256
 from typing import NamedTuple
 
@@ -32,7 +33,11 @@ PART_SCHEMA = pa.schema(
         "record": pa.string(),
     }
 )
-"""A part: validated, cleaned rows that wait to become a shard. `image` is the photo's location, '' for none."""
+"""A part: validated, cleaned rows that wait to become a shard, in batches of `PART_ROWS`; `image` says where the photo
+is, '' for none."""
+
+PART_ROWS = 1000
+"""Rows of a part that are read at a time."""
 
 SHARD_SCHEMA = pa.schema(
     {
@@ -143,14 +148,14 @@ def content_hash(*parts: bytes) -> bytes:
     return digest.digest()
 
 
-def write_table(table: pa.Table, compression: str | None = None) -> bytes:
-    """Return `table` as the bytes of an Arrow IPC file (Feather 2) of one record batch.
+def write_table(table: pa.Table, compression: str | None = None, rows: int | None = None) -> bytes:
+    """Return `table` as the bytes of an Arrow IPC file (Feather 2) of one record batch, or of batches of `rows` rows.
 
     Uncompressed, the file can be memory-mapped and read without a copy. The same table gives the same bytes.
     """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
-        writer.write_table(table.combine_chunks())
+        writer.write_table(table.combine_chunks(), max_chunksize=rows)
     content: bytes = sink.getvalue().to_pybytes()
     return content
 
@@ -158,6 +163,12 @@ def write_table(table: pa.Table, compression: str | None = None) -> bytes:
 def read_table(data: bytes) -> pa.Table:
     """Read what `write_table` wrote."""
     return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+
+
+def read_batches(data: bytes) -> Iterator[pa.RecordBatch]:
+    """Read what `write_table` wrote, a batch at a time."""
+    reader = pa.ipc.open_file(pa.BufferReader(data))
+    return (reader.get_batch(number) for number in range(reader.num_record_batches))
 
 
 def fixed_bytes(column: pa.ChunkedArray) -> NDArray[np.bytes_]:
