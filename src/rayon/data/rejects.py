@@ -66,7 +66,7 @@ class Rejects:
     def frame(self) -> pd.DataFrame:
         """Return them as one frame with `schema.REJECT_COLUMNS` and rows numbered from 0."""
         self._press()
-        return _frame(self._pieces)
+        return read_pieces(self._pieces)
 
     def counts(self) -> list[tuple[str, str, int]]:
         """Return (reason, scope, how many), the most first."""
@@ -110,8 +110,9 @@ class _Pickled:
         self._pieces = pieces
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _frame, (self._pieces,)
+        return read_pieces, (self._pieces,)
 
 
-def _frame(pieces: Sequence[bytes]) -> pd.DataFrame:
+def read_pieces(pieces: Sequence[bytes]) -> pd.DataFrame:
+    """Return rejects as a frame. The artifacts of finished runs are read by this function, under this name."""
     return join_rejects(read_table(piece).to_pandas() for piece in pieces)
