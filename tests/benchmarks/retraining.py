@@ -2,11 +2,13 @@
 
     python tests/benchmarks/retraining.py                                 +0, 1, 5 and 20% of configs/demo.yaml
     python tests/benchmarks/retraining.py --config configs/debug.yaml     the machinery alone, encoders are tiny
+    python tests/benchmarks/retraining.py --config configs/books33.yaml --grow 5
 
-Growing: PreprocessFlow and TrainFlow are run for real on a generated catalogue, then on copies of all they left with so
-many more rows; features are found again by content. Metaflow: a flow with as many steps as TrainFlow that does nothing,
-against the same Python started once. Start-up: programs that say their help and end. Seconds of the processor count all
-processes, and do not depend on who else is at work; those of the clock do, and are medians of interleaved rounds.
+Growing: PreprocessFlow and TrainFlow are run for real on the first rows of a catalogue, a generated one or a CSV file,
+then on copies of all they left with so many more rows; features are found again by content. Metaflow: a flow with as
+many steps as TrainFlow that does nothing, against the same Python started once. Start-up: programs that say their help
+and end. Seconds of the processor count all processes, and do not depend on who else is at work; those of the clock do,
+and are medians of interleaved rounds.
 """
 
 from __future__ import annotations
@@ -57,12 +59,31 @@ def spend(command: list[str], folder: Path) -> Cost:
 
 
 def run_flow(folder: Path, settings: Mapping[str, Any], which: str) -> Cost:
-    """Run a flow on the catalogue in a folder, with all that it keeps there."""
+    """Run a flow on the products in a folder, with all that it keeps there."""
     there = yaml.safe_load(yaml.safe_dump(dict(settings)))
-    there["catalog"].update(products=str(folder / "products.csv"), images=str(folder.parent / "raw" / "images"))
+    there["catalog"]["products"] = str(folder / "products.csv")
     there["cache"] = str(folder / "cache")
     file = str(ROOT / "flows" / f"{which}_flow.py")
     return spend([sys.executable, file, "--config-value", "experiment", yaml.safe_dump(there), "run"], folder)
+
+
+def take_catalogue(settings: dict[str, Any], folder: Path, most: float) -> tuple[Path, int]:
+    """Return a file of products and how many of them the first training gets; it grows by `most` percent at most.
+
+    A generated catalogue, which is drawn into `folder`, begins as large as its settings say; of one that is there, the
+    last rows are what it grows by. The settings then name its photos, and draw nothing.
+    """
+    synthetic = settings["catalog"]["synthetic"]
+    if synthetic:
+        rows = synthetic["rows"]
+        source = write_catalogue(folder, Synthetic(**{**synthetic, "rows": round(rows * (1 + most / 100))}))
+        settings["catalog"] |= {"synthetic": None, "images": str(folder / "images")}
+        return source, rows
+    source, images = (Path(settings["catalog"][name]) for name in ("products", "images"))
+    settings["catalog"]["images"] = str((ROOT / images).resolve())
+    with open(ROOT / source, encoding="utf-8", newline="") as lines:
+        rows = sum(1 for _ in csv.reader(lines)) - 1
+    return (ROOT / source).resolve(), int(rows / (1 + most / 100))
 
 
 def first_rows(source: Path, rows: int, target: Path) -> None:
@@ -77,15 +98,11 @@ def first_rows(source: Path, rows: int, target: Path) -> None:
 def growing(config: Path, percents: list[float]) -> list[Row]:
     """Train, then train again with so many percent more rows; return what each cost, against the first."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    rows, seed = settings["catalog"]["synthetic"]["rows"], settings["catalog"]["synthetic"]["seed"]
-    categories = settings["catalog"]["synthetic"]["categories"]
-    settings["catalog"]["synthetic"] = None
     settings["tracking"]["mode"] = "disabled"
-    most = round(rows * (1 + max(percents) / 100))
     found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="rayon-retraining-") as name:
         home = Path(name)
-        source = write_catalogue(home / "raw", Synthetic(rows=most, categories=categories, seed=seed))
+        source, rows = take_catalogue(settings, home / "raw", max(percents))
         (home / "first").mkdir()
         first_rows(source, rows, home / "first" / "products.csv")
         base = [run_flow(home / "first", settings, which) for which in ("preprocess", "train")]
@@ -156,7 +173,7 @@ def starting(rounds: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config", type=Path, default=ROOT / "configs" / "demo.yaml", help="with a generated catalogue"
+        "--config", type=Path, default=ROOT / "configs" / "demo.yaml", help="its catalogue generated, or a CSV file"
     )
     parser.add_argument("--grow", type=float, nargs="+", default=[0.0, 1.0, 5.0, 20.0], help="percent of rows more")
     parser.add_argument("--rounds", type=int, default=5, help="of what is started (5)")
