@@ -17,10 +17,11 @@ from metaflow.exception import MetaflowException
 
 from rayon.champions import RegistryError, branch_here, champion, finished_runs, run_path
 from rayon.config import Config, ConfigError, parse_config, read_config, resolve_paths
+from rayon.data.census import take_census
 from rayon.data.dataset import Dataset
 from rayon.monitor_run import monitor_tag
-from rayon.preparing import open_version
-from rayon.registry import DatasetVersion, any_dataset, dataset_tag, find_version, model_tag, scores_tag
+from rayon.preparing import open_version, sample_photos
+from rayon.registry import DatasetVersion, any_dataset, dataset_tag, find_version, model_tag, read_keys, scores_tag
 from rayon.schema import REJECT_COLUMNS
 
 _FLOWS: dict[str, tuple[str, Callable[[str], str]]] = {
@@ -93,6 +94,12 @@ def open_dataset(experiment: Experiment) -> tuple[DatasetVersion, Dataset]:
     if version is None:
         raise _nothing(experiment, "no dataset version", "preprocess")
     return version, open_version(version.manifest, experiment.config)
+
+
+def photos_of(experiment: Experiment, version: DatasetVersion, count: int = 24) -> list[tuple[str, bytes]]:
+    """Return (category, JPEG) of up to `count` products of a dataset version, of as many categories as there are."""
+    config = experiment.config
+    return sample_photos(version.manifest, take_census(version.manifest, read_keys, config.split, count).photos, config)
 
 
 def read_rejects(version: DatasetVersion) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from rayon.plots_photos import Tile, Tone
 
 
 def sample_tiles(photos: Sequence[tuple[str, bytes]]) -> list[Tile]:
-    """Return photos with their categories, as `rayon.preparing.sample_photos` draws them."""
+    """Return photos with their categories, as `rayon.exploring.photos_of` draws them."""
     return [Tile(photo, [("plain", category)]) for category, photo in photos]
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/retraining.py                                 +0, 1, 5 and 20% of configs/demo.yaml
     python tests/benchmarks/retraining.py --config configs/debug.yaml     the machinery alone, encoders are tiny
-    python tests/benchmarks/retraining.py --config configs/books33.yaml --grow 5
+    python tests/benchmarks/retraining.py --config configs/demo.yaml configs/books33.yaml --grow 5
 
 Growing: PreprocessFlow and TrainFlow are run for real on the first rows of a catalogue, a generated one or a CSV file,
 then on copies of all they left with so many more rows; features are found again by content. Metaflow: a flow with as
@@ -173,22 +173,26 @@ def starting(rounds: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--config", type=Path, default=ROOT / "configs" / "demo.yaml", help="its catalogue generated, or a CSV file"
+        "--config",
+        type=Path,
+        nargs="+",
+        default=[ROOT / "configs" / "demo.yaml"],
+        help="catalogues, generated or CSV files",
     )
     parser.add_argument("--grow", type=float, nargs="+", default=[0.0, 1.0, 5.0, 20.0], help="percent of rows more")
     parser.add_argument("--rounds", type=int, default=5, help="of what is started (5)")
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
-    grown = growing(options.config, options.grow)
+    tables = {f"Training again, {config.name}": growing(config, options.grow) for config in options.config}
     started = starting(options.rounds)
-    empty, train = started[-1]["CPU s"], grown[0]["TrainFlow CPU s"]
+    empty, train = started[-1]["CPU s"], next(iter(tables.values()))[0]["TrainFlow CPU s"]
     notes = [
         "PreprocessFlow and TrainFlow: all their processes. Every training trains all heads anew; what is saved is the "
         "encoding of products that were there.",
         f"Metaflow: an empty flow of {len(STEPS)} steps, as many as TrainFlow has, takes {empty:.1f} CPU s, "
-        f"{empty / train:.0%} of the first TrainFlow.",
+        f"{empty / train:.0%} of the first TrainFlow above.",
     ]
-    tables = {f"Training again, {options.config.name}": grown, "Starting, medians": started}
+    tables["Starting, medians"] = started
     for title, rows in tables.items():
         print("\n".join(["", title, "", *table(rows)]))
     if options.results:
