@@ -147,11 +147,9 @@ def test_mistakes_of_the_user_are_sentences(scored, tmp_path):
     nothing.write_text("")
     for arguments, sentence in (
         (("--input", str(nothing)), "the file is empty"),
-        (("--input", "nowhere.csv"), "there is no such file"),
         (("--input", str(nothing), "--files", "newer"), "--files is 'all' or 'new'"),
         (("--model", "champion"), "no model of 'scored' is champion"),
         (("--model", "99"), "there is no run TrainFlow/99 here"),
-        (("--model", str(nothing)), "these bytes are no rayon bundle"),
         ((), "no product of 'scored' is set apart"),
     ):
         done = shop.run("score", *arguments)
