@@ -73,7 +73,7 @@ def take_catalogue(settings: dict[str, Any], folder: Path, most: float) -> tuple
     A generated catalogue, which is drawn into `folder`, begins as large as its settings say; of one that is there, the
     last rows are what it grows by. The settings then name its photos, and draw nothing.
     """
-    synthetic = settings["catalog"]["synthetic"]
+    synthetic = settings["catalog"].get("synthetic")
     if synthetic:
         rows = synthetic["rows"]
         source = write_catalogue(folder, Synthetic(**{**synthetic, "rows": round(rows * (1 + most / 100))}))
