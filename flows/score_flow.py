@@ -98,7 +98,7 @@ class ScoreFlow(FlowSpec):
         from rayon.preparing import load_config, stopping
         from rayon.registry import find_model
         from rayon.score_files import choose_files, scored_files
-        from rayon.score_run import UNSEEN, input_columns, open_predictor, place, plan_jobs, share_out, with_input
+        from rayon.score_run import UNSEEN, open_predictor, plan_input, share_out, with_input
 
         config = load_config(self.experiment, ROOT)
         with stopping():
@@ -108,12 +108,11 @@ class ScoreFlow(FlowSpec):
             names, self.scored_files = None, scored_files(config.name)
             if self.source != UNSEEN:
                 config = with_input(config, self.source, self.images)
-                names, found, self.scored_files = choose_files(place(self.source), self.files, self.scored_files)
+                names, found, self.scored_files = choose_files(config.catalog.products, self.files, self.scored_files)
                 if names is not None:
                     print(f"{len(names):,} of {found:,} files are new")
-            self.columns = input_columns(config, self.source, self.bundle, names)
-            self.jobs, self.refused = plan_jobs(
-                config, self.source, lambda number, part: setattr(self, f"part_{number:05d}", part), names
+            self.jobs, self.refused, self.columns = plan_input(
+                config, self.source, self.bundle, lambda number, part: setattr(self, f"part_{number:05d}", part), names
             )
         own = f"{config.name}-{current.run_id}"
         self.destination = self.output or config.score.output or durable(config, "predictions", own)

@@ -27,6 +27,7 @@ from metaflow import (
 from metaflow import trigger_on_finish
 
 from rayon.cluster import on_cluster
+from rayon.config import BASELINE
 from rayon.experiment import read_experiment
 from rayon.hooks import report_failure
 
@@ -117,7 +118,7 @@ class TrainFlow(FlowSpec):
     @step
     def train(self):
         """Train one candidate, going on from its last checkpoint after a kill, and run it on the gold set."""
-        if self.input != "tfidf":  # the baseline is not followed
+        if self.input != BASELINE:  # the baseline is not followed
             from rayon.tracking import import_wandb
 
             import_wandb(self.experiment.tracking.mode)
@@ -172,7 +173,6 @@ class TrainFlow(FlowSpec):
         from rayon.tracking import import_wandb
 
         import_wandb(self.experiment.tracking.mode)
-        from rayon.outcome import BASELINE
         from rayon.preparing import load_config, load_dataset, stopping
         from rayon.promotion import conclude_training
 

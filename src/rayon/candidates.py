@@ -13,12 +13,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from rayon.bundle import read_bundle
-from rayon.config import Config
+from rayon.config import BASELINE, Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
 from rayon.inputs import candidate_branches, encode_dataset
 from rayon.nodes import ALONE, Nodes
-from rayon.outcome import BASELINE, summary_of
+from rayon.outcome import summary_of
 from rayon.preparing import progress_line, track
 from rayon.tracking.keys import STEP
 

@@ -35,10 +35,10 @@ from rayon.cards_layout import (
     tiles,
     verdict,
 )
+from rayon.config import BASELINE
 from rayon.evaluation import Interval
 from rayon.report import Report
 
-BASELINE = "tfidf"
 _BARS = 40
 _CONFUSIONS = 12
 _SUSPECTS = 40

@@ -21,6 +21,9 @@ from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid")
 
+BASELINE = "tfidf"
+"""The candidate that others are measured against: never followed, never promoted."""
+
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -239,8 +242,7 @@ class Score:
     between 'accept' and 'review'. Shards of `shard_rows` products are shared out among `tasks` tasks (at most 100, as
     Metaflow allows no wider foreach). `input` is what is scored where the command names nothing, 'unseen' for the
     products that the split keeps aside; of its `files`, 'all' or 'new' ones, which no finished scoring took before.
-    `output` is the folder or s3:// address of the Parquet files, '' for one of
-    each run below `shared`, or the cache.
+    `output` is the folder or s3:// address of the Parquet files, '' for one of each run below `shared`, or the cache.
     """
 
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.95

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rayon.bundle_document import describe_bundle
 from rayon.cards import model_card
-from rayon.config import Config
+from rayon.config import BASELINE, Config
 from rayon.data.dataset import Dataset
 from rayon.evaluation import macro_f1, suspects
 from rayon.gold import GoldPredictions, report_gold
@@ -24,8 +24,6 @@ from rayon.reference import make_reference
 from rayon.report import Report, plain_report
 from rayon.schema import TooLittleError
 from rayon.tracking.keys import gold_values
-
-BASELINE = "tfidf"
 
 
 class Outcome(NamedTuple):

@@ -68,11 +68,6 @@ def judge_to_log(predictor: Predictor, ready: Sequence[Ready], sources: Sequence
     ]
 
 
-def read_requests(store: Store, start: datetime, end: datetime, without: Collection[int] = ()) -> pa.Table:
-    """Return what `iter_requests` yields as one table."""
-    return pa.concat_tables(iter_requests(store, start, end, without))
-
-
 def iter_requests(store: Store, start: datetime, end: datetime, without: Collection[int] = ()) -> Iterator[pa.Table]:
     """Yield what the app predicted in a span of time, some rows at a time and none at first, with the columns of
     `PREDICTIONS_SCHEMA` that it knows and what people said of it (the last word), '' where nobody did; the pieces of

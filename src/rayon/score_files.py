@@ -39,7 +39,7 @@ def choose_files(source: str, files: str, record: Mapping[str, list[Mark]]) -> C
     if files not in ("all", "new"):
         raise RayonError(f"--files is 'all' or 'new', and not '{files}'.")
     now = [(file.name, file.size, file.written.isoformat()) for file in list_files(source)]
-    known = set(map(tuple, record.get(source, [])))
+    known = set(record.get(source, []))
     names = None if files == "all" else frozenset(mark[0] for mark in now if mark not in known)
     return Choice(names, len(now), {**record, source: now})
 

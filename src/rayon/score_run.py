@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayon.bundle_document import BundleError, describe_bundle
-from rayon.config import Catalog, Config
+from rayon.config import Config
 from rayon.data.catalog import changed_columns
 from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import Outputs, is_remote
@@ -60,16 +60,15 @@ def with_input(config: Config, source: str, images: str) -> Config:
     """
     catalog = dataclasses.replace(
         config.catalog,
-        products=place(source),
+        products=_place(source),
         labels=None,
-        images=place(images) if images else config.catalog.images,
+        images=_place(images) if images else config.catalog.images,
         synthetic=None,
     )
     return dataclasses.replace(config, catalog=catalog)
 
 
-def place(location: str) -> str:
-    """Return an absolute path, or an s3:// address as it is."""
+def _place(location: str) -> str:
     return location if is_remote(location) else str(Path(location).resolve())
 
 
@@ -91,12 +90,37 @@ def open_predictor(model: Model, config: Config) -> Predictor:
         raise RayonError(f"the model {model.version} cannot be served: {error}") from None
 
 
-def plan_jobs(
-    config: Config, source: str, keep: Callable[[int, bytes], None], names: Collection[str] | None = None
-) -> tuple[list[Job], pd.DataFrame]:
-    """Return the shards to score and the rows refused so far; `keep(number, part)` stores the parts of a file.
+class Planned(NamedTuple):
+    """The shards to score, the rows refused so far, and how the input's columns differ (`input_columns`)."""
 
-    `names` are the files to score, all of the input's if not given (`rayon.score_files`).
+    jobs: list[Job]
+    refused: pd.DataFrame
+    columns: dict[str, list[str]]
+
+
+def plan_input(
+    config: Config, source: str, bundle: bytes, keep: Callable[[int, bytes], None], names: Collection[str] | None = None
+) -> Planned:
+    """Plan the scoring of the settings' catalogue, which is copied here where it lies on S3, or of the unseen products.
+
+    Args:
+        keep: stores the parts of a file, `keep(number, part)`.
+        names: the files to score (`rayon.score_files`), which may be none; all of the input's if not given.
+
+    Raises:
+        RayonError, CatalogError: as `plan_jobs` and `input_columns`.
+    """
+    if names is not None and not names:
+        return Planned([], join_rejects([]), {"new": [], "gone": []})
+    if source != UNSEEN:
+        here = fetch_catalog(config.catalog, Path(config.cache) / "catalogs", names)
+        config = dataclasses.replace(config, catalog=here)
+    columns = input_columns(config, source, bundle)
+    return Planned(*plan_jobs(config, source, keep), columns)
+
+
+def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -> tuple[list[Job], pd.DataFrame]:
+    """Return the shards to score and the rows refused so far; `keep(number, part)` stores the parts of a file.
 
     Raises:
         RayonError: no product is set apart, where `source` is 'unseen'.
@@ -104,9 +128,6 @@ def plan_jobs(
     """
     if source == UNSEEN:
         return list(_unseen_jobs(config)), join_rejects([])
-    if names is not None and not names:
-        return [], join_rejects([])
-    config = dataclasses.replace(config, catalog=_fetched(config, names))
     jobs: list[Job] = []
     rejects: list[pd.DataFrame] = []
     for piece in plan_scoring(config):
@@ -117,9 +138,7 @@ def plan_jobs(
     return jobs, join_rejects(rejects)
 
 
-def input_columns(
-    config: Config, source: str, bundle: bytes, names: Collection[str] | None = None
-) -> dict[str, list[str]]:
+def input_columns(config: Config, source: str, bundle: bytes) -> dict[str, list[str]]:
     """Return how the input's columns differ from those that the model was trained from: `new` and `gone` ones.
 
     A model that was trained before columns were kept knows of none: then what is gone is told alone.
@@ -127,13 +146,9 @@ def input_columns(
     Raises:
         CatalogError: the file cannot be read.
     """
-    if source == UNSEEN or (names is not None and not names):
+    if source == UNSEEN:
         return {"new": [], "gone": []}
-    return changed_columns(_fetched(config, names), describe_bundle(bundle)["reference"].get("columns", []))
-
-
-def _fetched(config: Config, names: Collection[str] | None) -> Catalog:
-    return fetch_catalog(config.catalog, Path(config.cache) / "catalogs", names)
+    return changed_columns(config.catalog, describe_bundle(bundle)["reference"].get("columns", []))
 
 
 def share_out(jobs: Sequence[Job], tasks: int) -> list[list[Job]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from rayon.bundle import read_bundle
@@ -13,7 +14,7 @@ from rayon.data.text import product_text
 from rayon.feedback import Logged, Store, new_id
 from rayon.inference import Predictor, Ready, together
 from rayon.observing import OBSERVED, observe
-from rayon.requests import observations, read_requests
+from rayon.requests import iter_requests, observations
 from rayon.schema import Product
 from rayon.window import open_window
 
@@ -43,7 +44,9 @@ def asked(make_config, trained_once, catalogue, tmp_path):
 def test_requests_have_the_shape_of_scored_products(asked):
     store, predictor, columns, answers = asked
     now = datetime.now(UTC)
-    table = read_requests(store, now - timedelta(hours=1), now + timedelta(hours=1)).sort_by("product_id")
+    table = pa.concat_tables(iter_requests(store, now - timedelta(hours=1), now + timedelta(hours=1))).sort_by(
+        "product_id"
+    )
     assert table["product_id"].to_pylist() == ["a", "b", "c"]
     assert table["human_category"].to_pylist() == ["vases", "", ""]  # the last word
     assert table["has_image"].to_pylist() == [False, True, False]
@@ -68,5 +71,5 @@ def test_requests_have_the_shape_of_scored_products(asked):
 def test_nothing_asked_is_an_empty_table(asked):
     store, *_ = asked
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    table = read_requests(store, long_ago, long_ago + timedelta(days=1))
+    table = pa.concat_tables(iter_requests(store, long_ago, long_ago + timedelta(days=1)))
     assert table.num_rows == 0 and {"product_id", "top_k", "human_category", *OBSERVED.names} <= set(table.column_names)

@@ -44,12 +44,13 @@ def fetch(location: str, folder: Path, names: Collection[str] | None = None) -> 
     files = [file for file in list_files(location) if names is None or file.name in names]
     mark = sha256(repr((location, sorted(files))).encode()).hexdigest()[:16]
     try:
+        outputs = Outputs(above)
         for file in files:
             copy = folder / mark / file.name
             if copy.exists() and copy.stat().st_size == file.size:
                 continue
             if remote:
-                Outputs(above).download(file.name, copy)
+                outputs.download(file.name, copy)
             else:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.unlink(missing_ok=True)  # a link to what is gone

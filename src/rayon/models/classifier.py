@@ -72,13 +72,17 @@ class ProductClassifier(pl.LightningModule):
         )
         self.replicas, self.classes = replicas, len(class_weights)
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
-        self.nodes, self._in_place = ALONE, False
+        self.nodes = ALONE
         self.held_out: list[tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]] = []
 
     @property
     def modalities(self) -> dict[str, str]:
         """Return the modality of each branch that has a say."""
         return self.network.modalities
+
+    @property
+    def _in_place(self) -> bool:
+        return self.device.type == "cpu" and self.nodes.size == 1
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return each branch's logits, (B, R, C); rows without the branch's modality mean nothing."""
@@ -88,7 +92,6 @@ class ProductClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Switch the encoders' dropout on: they come in evaluation mode, and Lightning leaves modes as they are."""
         self.train()
-        self._in_place = self.device.type == "cpu" and self.nodes.size == 1
         for head in self.network.heads.values():
             if self._in_place and isinstance(head, NgramHead):
                 head.add_in_place()

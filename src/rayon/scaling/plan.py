@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from rayon.config import Config, parse_settings, read_mapping
+from rayon.config import BASELINE, Config, parse_settings, read_mapping
 from rayon.scaling.measured import Measured
 from rayon.scaling.steps import SPLITS, Sizes, Step, steps
 
@@ -149,7 +149,7 @@ def _limits(config: Config, measured: Measured, means: Means) -> Iterator[Limit]
         ("MonitorFlow", "judge"): "hashes of all predictions of the window",
     }
     for (flow, name), what in held.items():
-        if name == "train: tf-idf" and "tfidf" not in config.candidates:
+        if name == "train: tf-idf" and BASELINE not in config.candidates:
             continue
         yield Limit(
             f"{flow}: memory of {name}",

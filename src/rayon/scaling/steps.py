@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import NamedTuple
 
-from rayon.config import Config
+from rayon.config import BASELINE, Config
 from rayon.scaling.measured import Measured
 
 SPLITS = 100
@@ -125,13 +125,13 @@ class _Formulas:
             writes=blocks,
             reads=read,
         )
-        heads = len([name for name in self._config.candidates if name != "tfidf"])
+        heads = len([name for name in self._config.candidates if name != BASELINE])
         cpu = at("fit", "cpu", n) + trainer.max_epochs * at("fit", "epoch", n)
         left, used = at("fit", "bundle", n) + at("fit", "held_out", n), held + at("fit", "memory", n)
         yield self._step(
             flow, "train", heads, n, cpu, used, disk, stored=heads * left, artifacts=6 * heads, reads=read * heads
         )
-        if "tfidf" in self._config.candidates:
+        if BASELINE in self._config.candidates:
             used = opened + at("baseline", "memory", n)
             yield self._step(flow, "train: tf-idf", 1, n, at("baseline", "cpu", n), used, shards, reads=read)
         gold = ceil(n * self._config.split.test)
