@@ -128,9 +128,17 @@ def write_split(dataset: Dataset, folder: Path, photos: Path) -> Path:
 
 
 def run_autogluon(
-    dataset: Dataset, folder: Path, photos: Path, cpu_seconds: int | None, epochs: int, threads: int = 1
+    dataset: Dataset,
+    folder: Path,
+    photos: Path,
+    cpu_seconds: int | None,
+    epochs: int,
+    threads: int = 1,
+    gpu: bool = False,
 ) -> PeerRun:
     """Train and run AutoGluon on a split, in `folder`, which is emptied of its model afterwards.
+
+    On a GPU `threads` processes beside it read photos.
 
     Raises:
         PeerError: it cannot be installed, fails or takes far longer than its limit; its log is in the folder.
@@ -140,13 +148,9 @@ def run_autogluon(
     command = [
         *("nice", "-n", "19", str(python), str(Path(__file__).parent / "peers" / "autogluon_run.py")),
         *("--split", str(write_split(dataset, folder, photos)), "--encoders", str(weights), "--out", str(folder)),
-        *(
-            "--epochs",
-            str(epochs),
-            "--threads",
-            str(threads),
-            *(("--cpu-seconds", str(cpu_seconds)) if cpu_seconds else ()),
-        ),
+        *("--epochs", str(epochs), "--threads", str(threads)),
+        *(("--cpu-seconds", str(cpu_seconds)) if cpu_seconds else ()),
+        *(("--gpu", "--workers", str(threads)) if gpu else ()),
     ]
     apart = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": ""}
     for name in [name for name in apart if name.startswith(("METAFLOW", "OMP_", "MKL_"))]:

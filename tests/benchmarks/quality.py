@@ -4,6 +4,7 @@
     python tests/benchmarks/quality.py configs/bestbuy15.yaml --seeds 20
     python tests/benchmarks/quality.py --peers tenfold                  also AutoGluon, ten times our CPU time (hours)
     python tests/benchmarks/quality.py --peers first converged          ten times our first training's; to its own end
+    python tests/benchmarks/quality.py --peers gpu --tuned --only       AutoGluon and our encoders, tuned on a GPU
     python tests/benchmarks/quality.py --show                           measures nothing, writes the tables anew
 
 What was measured is kept, a file for each catalogue, candidate and split in `results/quality/`, and not measured again
@@ -23,7 +24,7 @@ from pathlib import Path
 import rayon  # noqa: F401 - sets the threads' environment before torch is imported
 
 from quality_candidates import BASELINES, OURS
-from quality_measure import Measured, apart, measure, measure_peer, prepare, read_experiment
+from quality_measure import Measured, apart, measure, measure_peer, measure_tuned, prepare, read_experiment
 from quality_tables import write_tables
 from results import FOLDER
 from rayon.config import Config
@@ -34,8 +35,10 @@ PEERS = {
     "tenfold": "AutoGluon, tenfold",
     "first": "AutoGluon, tenfold with encoding",
     "converged": "AutoGluon, converged",
+    "gpu": "AutoGluon, converged on a GPU",
 }
 """What limits AutoGluon: ten times our training's CPU seconds, those of encoding not counted, or counted; nothing."""
+TUNED = "fusion, tuned on a GPU"
 KEPT = FOLDER / "quality"
 EPOCH = 0.34
 """CPU seconds that AutoGluon takes for a training product and epoch: says for how many its learning rate is planned."""
@@ -53,7 +56,8 @@ def keep(catalogue: str, seed: int, found: dict[str, Measured]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         content = {"catalogue": catalogue, "candidate": candidate, "seed": seed, **measured}
         file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        told = f"macro-F1 {measured['macro_f1']:.3f}, {measured['train_cpu']:.0f} CPU s"
+        spent = f"{measured['train_cpu']:.0f} CPU s" if "train_cpu" in measured else f"{measured['train_wall']:.0f} s"
+        told = f"macro-F1 {measured['macro_f1']:.3f}, {spent}"
         print(f"{catalogue} split {seed}: {candidate}: {told}", flush=True)
 
 
@@ -75,8 +79,8 @@ def budget(config: Config, encoding: bool) -> tuple[int, int]:
 
 def peer(config: Config, seed: int, which: str, most_epochs: int, threads: int) -> dict[str, Measured]:
     """Measure AutoGluon; where it is limited, its learning rate falls over the epochs that it has time for."""
-    if which == "converged":
-        return apart(measure_peer, config, seed, PEERS[which], None, most_epochs, threads)
+    if which in ("converged", "gpu"):
+        return apart(measure_peer, config, seed, PEERS[which], None, most_epochs, threads, which == "gpu")
     return apart(measure_peer, config, seed, PEERS[which], *budget(config, encoding=which == "first"), threads)
 
 
@@ -85,13 +89,17 @@ def run(config: Config, seeds: Sequence[int], candidates: Sequence[str], options
     failed: list[str] = []
     todo = [(seed, name, "") for seed in seeds for name in candidates]
     todo += [(seed, PEERS[which], which) for which in options.peers for seed in seeds]
+    todo += [(seed, TUNED, "") for seed in seeds if options.tuned]
     todo = [job for job in todo if options.again or not kept(config.name, job[1], job[0]).exists()]
     if todo:
-        apart(prepare, config)
+        apart(prepare, config, any(name in MEASURED for _, name, _ in todo))
     for seed, name, which in todo:
         try:
-            peers = options.most_epochs, options.threads
-            keep(config.name, seed, peer(config, seed, which, *peers) if which else apart(measure, config, seed, name))
+            if which:
+                found = peer(config, seed, which, options.most_epochs, options.threads)
+            else:
+                found = apart(measure_tuned if name == TUNED else measure, config, seed, name)
+            keep(config.name, seed, found)
         except RuntimeError as error:
             failed.append(f"{config.name} split {seed}: {name}: {error}")
             print(failed[-1], file=sys.stderr, flush=True)
@@ -104,10 +112,11 @@ def main() -> None:
     parser.add_argument("configs", nargs="*", default=CATALOGUES)
     parser.add_argument("--seeds", type=int, default=5, help="how many splits (5)")
     parser.add_argument("--first", type=int, default=0, help="the first split's seed (0)")
-    parser.add_argument("--only", nargs="+", choices=MEASURED, default=MEASURED, metavar="CANDIDATE", help="of these")
+    parser.add_argument("--only", nargs="*", choices=MEASURED, default=MEASURED, metavar="CANDIDATE", help="of these")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[], help="AutoGluon as well")
+    parser.add_argument("--tuned", action="store_true", help="also our own encoders, tuned end to end on a GPU")
     parser.add_argument("--most-epochs", type=int, default=20, help="of AutoGluon, converged (20, its own default)")
-    parser.add_argument("--threads", type=int, default=1, help="of AutoGluon (1); its seconds count all of them")
+    parser.add_argument("--threads", type=int, default=1, help="of AutoGluon (1): on a GPU, photos' readers")
     parser.add_argument("--again", action="store_true", help="measure what was measured before, too")
     parser.add_argument("--show", action="store_true", help="only write the tables of what is kept")
     parser.add_argument("--catalogs", type=Path, help="where the real catalogues are (../shared/catalogs)")

@@ -19,8 +19,13 @@ Rows = Sequence[Mapping[str, Any]]
 Found = dict[str, dict[int, dict[str, Any]]]
 
 ORDER = ("tfidf", "photo features", "frozen features", "frozen average", "text", "photo", "feature fusion")
-LAST = ("plain average", "fusion")
-PEERS = ("AutoGluon, tenfold", "AutoGluon, tenfold with encoding", "AutoGluon, converged")
+LAST = ("plain average", "fusion", "fusion, tuned on a GPU")
+PEERS = (
+    "AutoGluon, tenfold",
+    "AutoGluon, tenfold with encoding",
+    "AutoGluon, converged",
+    "AutoGluon, converged on a GPU",
+)
 TOLD = {
     "tfidf": "tf-idf + logistic regression",
     "photo features": "photo features + logistic regression",
@@ -31,6 +36,7 @@ TOLD = {
     "feature fusion": "rayon, feature fusion",
     "plain average": "rayon, plain average of the branches",
     "fusion": "rayon, fusion",
+    "fusion, tuned on a GPU": "rayon, fusion, encoders tuned on a GPU",
 }
 COLUMNS = {
     "macro-F1": "macro_f1",
@@ -47,6 +53,7 @@ COLUMNS = {
     "peak MB": "peak_mb",
     "model MB": "model_mb",
     "with encoders MB": "disk_mb",
+    "GPU s": "train_wall",
 }
 NOTES = (
     "Each row is the mean over its own splits, as many as the second column says; gains are over the splits that both "
@@ -58,6 +65,10 @@ NOTES = (
     "AutoGluon, tenfold: limited to ten times the training CPU seconds of rayon's fusion, features found; with "
     "encoding: to ten times those of a first training. Its learning rate is planned for the epochs that fit. "
     "Converged: its own early stopping, or the epochs that the table says.",
+    "On a GPU, its name is in the JSON: seconds of the clock, of a machine that trained several at a time, and quality "
+    "alone. AutoGluon's batches hold 128 products then. Ours tuned on a "
+    "GPU: E5 and EfficientNet-Lite0 end to end with n-grams, weighed on the validation split, by settings that were "
+    "written down before and not searched.",
     "Below an epoch AutoGluon has hardly learnt, some steps of a rate that is still rising: being ahead of it there "
     "says that such a budget does not suffice to tune encoders on a CPU, and nothing of how good it becomes. A limit "
     "that has no row was not measured.",
@@ -85,7 +96,8 @@ def rows_of(found: Found) -> list[dict[str, Any]]:
         for column, key in COLUMNS.items():
             values = [split[key] for split in splits.values() if split.get(key) is not None]
             row[column] = float(np.mean(values)) if values else None
-        row["epochs"] = float(np.mean([split["epochs"] for split in splits.values()])) if "AutoGluon" in name else None
+        epochs = [split["epochs"] for split in splits.values() if "epochs" in split]
+        row["epochs"] = float(np.mean(epochs)) if epochs else None
         row["fusion gains"] = gain(found, name)
         rows.append(row)
     return rows
@@ -128,9 +140,9 @@ def claims(found: Found, catalogue: str) -> list[dict[str, Any]]:
             key = lost.replace(" ", "_")
             row[f"loses less {lost}"] = _held(loss(key, theirs), loss(key, ours)) if looks_at_both else ""
         spent, own, encoding = mean("train_cpu", theirs), mean("train_cpu", ours), mean("encode_cpu", ours)
-        assert spent is not None and own is not None and encoding is not None
-        row["their training / ours"] = spent / own
-        row["... / ours with encoding"] = spent / (own + encoding)
+        assert own is not None and encoding is not None
+        row["their training / ours"] = None if spent is None else spent / own
+        row["... / ours with encoding"] = None if spent is None else spent / (own + encoding)
         rows.append(row)
     return rows
 
@@ -156,6 +168,6 @@ def write_tables(folder: Path) -> None:
     commits = ", ".join(sorted({split["commit"] for split in every}))
     measured = f"Measured from {dates[0]} to {dates[-1]}, at the commits {commits} ('+': with changes)."
     peers = sorted({name.partition(", ")[2] for candidates in found.values() for name in candidates if name in PEERS})
-    command = "python tests/benchmarks/quality.py" + " --peers tenfold first converged" * bool(peers)
+    command = "python tests/benchmarks/quality.py" + " --peers tenfold first converged gpu --tuned" * bool(peers)
     title = "Quality, beside scikit-learn and AutoGluon"
     save("quality", title, tables, (*NOTES, measured), command=command)

@@ -1,12 +1,14 @@
 """Trains AutoGluon MultiModal on one split and writes its probabilities: run by `peer.py` in AutoGluon's environment.
 
     python autogluon_run.py --split split.parquet --encoders encoders/ --out out/ [--cpu-seconds 200] [--epochs 20]
+    python autogluon_run.py --split split.parquet --encoders encoders/ --out out/ --gpu --workers 4
 
 Knows a table with the columns text, image (a file, '' for none), category and part (train, validation, gold), and two
 folders of encoders. It does not import rayon, and measures nothing but seconds, memory and bytes: who called it does.
 
 The time limit is AutoGluon's own, but its clock counts the processor's seconds: this is fair on a machine that others
-use as well. Everything runs in this one process, without loaders of its own, so that all is counted.
+use as well. Everything runs in this one process, without loaders of its own, so that all is counted; on a GPU, where
+seconds of the processor say little, photos are read by as many workers as are asked for.
 """
 
 from __future__ import annotations
@@ -72,9 +74,9 @@ def train(options: argparse.Namespace, frame: pd.DataFrame) -> MultiModalPredict
             "model.timm_image.checkpoint_name": str(options.encoders / "lite0"),
             "model.timm_image.image_norm": "inception",
             "optim.max_epochs": options.epochs,
-            "env.num_gpus": 0,
-            "env.per_gpu_batch_size": 32,
-            "env.num_workers": 0,
+            "env.num_gpus": int(options.gpu),
+            "env.per_gpu_batch_size": 128 if options.gpu else 32,
+            "env.num_workers": options.workers,
             "env.num_workers_inference": 0,
         },
     )
@@ -101,6 +103,8 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=int, help="training's limit; none: its own early stopping")
     parser.add_argument("--epochs", type=int, default=20, help="at most; the learning rate falls over so many (20)")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--gpu", action="store_true", help="on the first GPU, in AutoGluon's own mixed precision")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read photos (0: this one)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     frame = pd.read_parquet(options.split)
@@ -126,6 +130,7 @@ def main() -> None:
     names = ("autogluon.multimodal", "torch", "transformers", "timm")
     facts |= {"disk_mb": size / 1e6, "steps": Steps.steps, "epochs": Steps.epochs, "threads": torch.get_num_threads()}
     facts["versions"] = {name: version(name) for name in names}
+    facts["gpu"] = torch.cuda.get_device_name() if options.gpu else None
     (options.out / "facts.json").write_text(json.dumps(facts, indent=1))
 
 
