@@ -20,6 +20,7 @@ from rayon.data.dataset import Dataset
 from rayon.data.images import normalise_photo
 from rayon.models.encoders import encoder_key
 from rayon.models.shared import feature_store
+from rayon.vectors import read_vectors, vector_column
 
 _SIDE, _QUALITY = 128, 80
 _TITLE_CHARS = 200
@@ -48,7 +49,7 @@ class Gallery:
             for modality in ("text", "image")
             if metadata.get(modality.encode())
         }
-        self._vectors = {modality: _read_vectors(table[modality]) for modality in self.sources}
+        self._vectors = {modality: read_vectors(table[modality]) for modality in self.sources}
         self._means = {modality: _mean(vectors) for modality, vectors in self._vectors.items()}
         self._units = {modality: _units(vectors - self._means[modality]) for modality, vectors in self._vectors.items()}
 
@@ -98,8 +99,8 @@ def make_gallery(dataset: Dataset, config: Config, seed: int = 0) -> bytes:
         if settings.encoders and not settings.trainable:
             source = settings.encoders[0]
             features, found = store.find(encoder_key(source, size), chosen[f"{modality}_key"].tolist())
-            if features.shape[1]:  # else the store knows nothing of this encoder
-                columns[modality] = _write_vectors(features, found)
+            if found.any():
+                columns[modality] = vector_column(features.astype(np.float16), ~found)
                 sources[modality] = source
     table = pa.table(columns).replace_schema_metadata(sources)
     sink = io.BytesIO()
@@ -121,20 +122,6 @@ def read_gallery(data: bytes) -> Gallery:
 
 def _small(photo: bytes | None) -> bytes | None:
     return None if photo is None else normalise_photo(photo, _SIDE, _QUALITY, 100.0, 100.0)
-
-
-def _write_vectors(features: NDArray[np.float32], found: NDArray[np.bool_]) -> pa.Array:
-    flat = pa.array(np.ascontiguousarray(features, np.float16).reshape(-1))
-    return pa.FixedSizeListArray.from_arrays(flat, features.shape[1], mask=pa.array(~found))
-
-
-def _read_vectors(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """Return vectors (N, D) float32, NaN where a product has none."""
-    whole = column.combine_chunks()
-    flat = whole.values.to_numpy(zero_copy_only=False)
-    vectors: NDArray[np.float32] = flat.reshape(len(whole), -1).astype(np.float32)
-    vectors[np.asarray(whole.is_null())] = np.nan
-    return vectors
 
 
 def _mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

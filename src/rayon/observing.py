@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rayon.data.text import product_text
 from rayon.data.traits import is_plain_word, language_of, photo_look, words_of
 from rayon.models.projection import DIMENSIONS, View, project
+from rayon.vectors import vector_column
 
 if TYPE_CHECKING:  # who reads predictions needs the columns below, and neither torch nor scikit-learn
     from rayon.bundle import Bundle
@@ -29,9 +30,9 @@ OBSERVED = pa.schema(
         "unknown_words": pa.float32(),
         "new_words": pa.list_(pa.string()),
         "language": pa.string(),
-        "text_view": pa.list_(pa.float32(), DIMENSIONS),
+        "text_view": pa.list_(pa.float32()),
         "text_novelty": pa.float32(),
-        "photo_view": pa.list_(pa.float32(), DIMENSIONS),
+        "photo_view": pa.list_(pa.float32()),
         "photo_novelty": pa.float32(),
         "brightness": pa.float32(),
         "sharpness": pa.float32(),
@@ -110,6 +111,4 @@ def _nullable(values: NDArray[np.float32]) -> Any:
 
 
 def _vectors(view: NDArray[np.float32]) -> Any:
-    flat = pa.array(np.ascontiguousarray(view).ravel(), pa.float32())
-    missing = pa.array(np.isnan(view).any(axis=1))
-    return pa.FixedSizeListArray.from_arrays(flat, DIMENSIONS, mask=missing)
+    return vector_column(view, np.isnan(view).max(axis=1))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rayon.tally import HUMAN as HUMAN
 from rayon.tally import Tally
+from rayon.vectors import read_vectors
 
 _PLAIN: dict[str, Any] = {
     "product_id": "",
@@ -162,15 +163,9 @@ def _contents(table: pa.Table) -> NDArray[np.int64]:
 
 
 def _vectors(table: pa.Table, name: str) -> NDArray[np.float32]:
-    if name not in table.column_names or table[name].null_count == table.num_rows:
+    if name not in table.column_names:
         return np.full((table.num_rows, 0), np.nan, dtype=np.float32)
-    column = table[name].combine_chunks()
-    present = column.is_valid().to_numpy(zero_copy_only=False)
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    width = len(flat) // int(present.sum())
-    view = np.full((table.num_rows, width), np.nan, dtype=np.float32)
-    view[present] = flat.reshape(-1, width)
-    return view
+    return read_vectors(table[name])
 
 
 def _counted(table: pa.Table) -> dict[str, int]:
