@@ -79,6 +79,7 @@ class TrainFlow(FlowSpec):
         from rayon.champions import keep_order
         from rayon.events import open_reasons
         from rayon.experiment import check_policy
+        from rayon.kept_heads import going_on_from
         from rayon.preparing import choose_dataset, load_config, stopping
         from rayon.registry import model_tag
 
@@ -89,6 +90,7 @@ class TrainFlow(FlowSpec):
             chosen = choose_dataset(config, self.dataset, current, store=lambda name, data: setattr(self, name, data))
         self.manifest, self.dataset_run = chosen.manifest.to_json(), chosen.run
         self.candidates = list(config.candidates)
+        self.begins_at = going_on_from(config)
         self.why = self.reason or open_reasons(config.name)
         self.next(self.encode)
 
@@ -123,11 +125,15 @@ class TrainFlow(FlowSpec):
 
             import_wandb(self.experiment.tracking.mode)
         from rayon.candidates import run_candidate
+        from rayon.kept_heads import read_heads
         from rayon.preparing import load_config, load_dataset, stopping
 
-        config = load_config(self.experiment, ROOT)
+        config, self.candidate = load_config(self.experiment, ROOT), self.input
         with stopping():
-            self.results = {self.input: run_candidate(self.input, load_dataset(self.manifest, config), config, current)}
+            dataset, begun = load_dataset(self.manifest, config), read_heads(self.begins_at, self.input)
+            result = run_candidate(self.input, dataset, config, current, begun)
+        self.heads = result.pop("heads")  # apart: `evaluate` reads the results of all candidates, and no heads
+        self.results = {self.input: result}
         self.next(self.evaluate)
 
     @card(type="blank", id="model")
@@ -145,7 +151,7 @@ class TrainFlow(FlowSpec):
         from rayon.preparing import load_config, load_dataset, stopping
         from rayon.registry import model_tag
 
-        self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded", "why"])
+        self.merge_artifacts(inputs, include=["manifest", "dataset_run", "encoded", "why", "begins_at"])
         config = load_config(self.experiment, ROOT)
         dataset = load_dataset(self.manifest, config)
         results = {name: result for task in inputs for name, result in task.results.items()}

@@ -26,15 +26,20 @@ if TYPE_CHECKING:
     from rayon.checkpoints import Checkpoints
 
 
-def run_candidate(name: str, dataset: Dataset, config: Config, current: Any) -> dict[str, Any]:
-    """Train one candidate and run it on the gold set; return the artifact of its task, plain data.
+def run_candidate(
+    name: str, dataset: Dataset, config: Config, current: Any, heads: bytes | None = None
+) -> dict[str, Any]:
+    """Train one candidate and run it on the gold set; return what its task keeps, plain data.
 
     Keys: bundle (bytes, None for the baseline), gold (a dict of arrays), rows, labels and probabilities of held-out
-    products (None for the baseline), history, resumed_from_epoch.
+    products (None for the baseline), history, resumed_from_epoch, heads (`rayon.training.Trained`).
+
+    Args:
+        heads: those of an earlier training, to go on from.
     """
     if config.trainer.nodes > 1:
         print(f"{name}: in one process; flows/train_nodes_flow.py heeds trainer.nodes = {config.trainer.nodes}")
-    result, checkpoints = _run(name, dataset, config, current, ALONE)
+    result, checkpoints = _run(name, dataset, config, current, ALONE, heads)
     if checkpoints is not None:
         checkpoints.remove()
     return result
@@ -79,7 +84,7 @@ def nodes_of(config: Config, current: Any) -> Nodes:
 
 
 def _run(
-    name: str, dataset: Dataset, config: Config, current: Any, nodes: Nodes
+    name: str, dataset: Dataset, config: Config, current: Any, nodes: Nodes, heads: bytes | None = None
 ) -> tuple[dict[str, Any], Checkpoints | None]:
     """Return a candidate's result, and its checkpoints, which are no longer needed once that is kept."""
     if name == BASELINE:
@@ -88,7 +93,7 @@ def _run(
         print("tfidf: words and characters, logistic regression")
         gold = predict_gold_baseline(dataset)
         nothing: dict[str, Any] = {"bundle": None, "probabilities": None, "history": [], "resumed_from_epoch": 0}
-        return {**nothing, "gold": gold._asdict()}, None
+        return {**nothing, "gold": gold._asdict(), "heads": None}, None
     from rayon.cards_training import CardCallback  # Lightning, which the baseline does not need
     from rayon.checkpoints import Checkpoints
     from rayon.training import train_candidate
@@ -114,12 +119,15 @@ def _run(
             logger or False,
             {"run": f"{current.flow_name}/{current.run_id}"},
             nodes,
+            heads,
         )
         assert trained is not None  # the first process has it
         gold = predict_gold(read_bundle(trained.bundle), dataset, encoded)
         report = report_gold(gold, dataset, config)
         run.summary(summary_of(report))
-        print(f"{name}: gold macro-F1 {report.metrics['macro_f1'].value:.3f} after {len(trained.history)} epochs")
+        begun = " on the heads of an earlier training" if trained.warm else ""
+        reached = f"gold macro-F1 {report.metrics['macro_f1'].value:.3f}"
+        print(f"{name}: {reached} after {len(trained.history)} epochs{begun}")
     return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}, checkpoints
 
 

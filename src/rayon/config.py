@@ -177,6 +177,9 @@ class Fusion:
 class Trainer:
     """How Lightning trains. Learning rates are apart for heads on features, n-gram weights and trainable encoders.
 
+    `warm_epochs` is how long a training takes that goes on from the heads of the champion, or of the latest training
+    where there is none; 0 has every training begin anew, and keep no heads for a later one.
+
     `hidden` is the width of a head; `class_balance` weighs the loss from by product (0) to by class (1). The n-gram
     rate is that of plain momentum, the others are Adam's.
 
@@ -187,6 +190,7 @@ class Trainer:
 
     seed: NonNegative = 0
     max_epochs: Positive = 20
+    warm_epochs: NonNegative = 0
     batch_size: Positive = 128
     hidden: Positive = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2.0e-3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,7 @@ from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import Projection, fit_projection
 from rayon.models.served import serve
+from rayon.models.warm_start import WarmStartError, dump_heads, take_up
 from rayon.nodes import ALONE, Nodes, joined
 from rayon.schema import TooLittleError
 
@@ -42,7 +44,8 @@ class Trained(NamedTuple):
     """What training a candidate leaves, all of it plain data.
 
     `held_out` says, for each product outside the gold set, its row in the dataset, its label, the fused probabilities
-    (M, C) of heads that never learnt from it. `history` has a row an epoch.
+    (M, C) of heads that never learnt from it. `history` has a row an epoch. `heads` are for a later training to go on
+    from: None where `trainer.warm_epochs` is 0, or encoders were trained as well. `warm`: it went on from earlier ones.
     """
 
     bundle: bytes
@@ -51,6 +54,8 @@ class Trained(NamedTuple):
     probabilities: NDArray[np.float32]
     history: list[dict[str, float]]
     resumed_from_epoch: int
+    heads: bytes | None
+    warm: bool
 
 
 def train_candidate(
@@ -63,6 +68,7 @@ def train_candidate(
     logger: Any = False,
     about: Mapping[str, Any] | None = None,
     nodes: Nodes = ALONE,
+    heads: bytes | None = None,
 ) -> Trained | None:
     """Train the candidate 'text', 'image' or 'fusion' and bundle it.
 
@@ -74,6 +80,8 @@ def train_candidate(
         folder: checkpoints are written to `<folder>/last.ckpt` every epoch; the same training found there is continued.
         callbacks: further Lightning callbacks (progress).
         about: facts to put into the bundle.
+        heads: what an earlier training of the same settings left, to go on from for `trainer.warm_epochs`; other ones
+            are not taken up, with a warning.
         nodes: the processes that train it together, each of which calls this with the same arguments. They share the
             folder, in which rank 0 alone writes, and `batch_size`: learning rates stay as they are.
 
@@ -136,8 +144,15 @@ def train_candidate(
         config.trainer.seed,
         nodes,
     )
+    settings = _settings_key(kind, config)
+    keeps = config.trainer.warm_epochs > 0 and not trainable and nodes.size == 1
+    warm = keeps and _go_on(classifier, vectorizer, dataset.categories, settings, heads)
+    if warm:
+        config = dataclasses.replace(
+            config, trainer=dataclasses.replace(config.trainer, max_epochs=config.trainer.warm_epochs)
+        )
     history = History()
-    key = _training_key(kind, dataset, config)
+    key = _training_key(settings, dataset, config, heads if warm else None)
     with joined(nodes):
         resumed = fit(classifier, module, config, folder, key, history, callbacks, logger, nodes)
     if not nodes.first:
@@ -171,7 +186,9 @@ def train_candidate(
         preprocess=config.preprocess,
         projections=_projections(sized, inputs, learn, targets),
     )
-    return Trained(dump_bundle(bundle), judged, held.labels, probabilities.astype(np.float32), history.rows, resumed)
+    left = dump_heads(classifier.network, vectorizer, dataset.categories, settings) if keeps else None
+    told = probabilities.astype(np.float32)
+    return Trained(dump_bundle(bundle), judged, held.labels, told, history.rows, resumed, left, warm)
 
 
 def _projections(
@@ -217,14 +234,38 @@ def _check(kind: str, branches: Sequence[Branch], labels: NDArray[np.int64], jud
         raise ValueError("no product is left to judge by: raise split.validation, or set fusion.folds to 2 or more.")
 
 
-def _training_key(kind: str, dataset: Dataset, config: Config) -> str:
+def _settings_key(kind: str, config: Config) -> str:
+    """What two trainings must have in common for one to go on from the other's heads: all but the products and how long
+    they take.
+    """
+    trainer = {**dataclasses.asdict(config.trainer), "max_epochs": None, "warm_epochs": None}
+    settings = [trainer, *(dataclasses.asdict(part) for part in (config.split, config.branches, config.fusion))]
+    return sha256(json.dumps([kind, *settings], sort_keys=True).encode()).hexdigest()
+
+
+def _training_key(settings: str, dataset: Dataset, config: Config, heads: bytes | None) -> str:
     """What makes two trainings the same: a checkpoint of another one is never continued."""
-    facts = {
-        "kind": kind,
-        "dataset": dataset.fingerprint,
-        "settings": [dataclasses.asdict(s) for s in (config.split, config.branches, config.fusion, config.trainer)],
-    }
-    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    begun = sha256(heads).hexdigest() if heads is not None else ""
+    facts = (settings, dataset.fingerprint, config.trainer.max_epochs, begun)
+    return sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _go_on(
+    classifier: ProductClassifier,
+    vectorizer: NgramVectorizer | None,
+    categories: Sequence[str],
+    settings: str,
+    heads: bytes | None,
+) -> bool:
+    """Take up heads where there are any that fit; say whether."""
+    if heads is None:
+        return False
+    try:
+        take_up(classifier.network, vectorizer, categories, settings, heads)
+    except WarmStartError as error:
+        warnings.warn(f"the heads of the last training are not taken up: {error}; it begins anew.", stacklevel=2)
+        return False
+    return True
 
 
 def _load_trainable(branches: Sequence[Branch], config: Config) -> dict[str, Any]:

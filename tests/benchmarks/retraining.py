@@ -3,10 +3,12 @@
     python tests/benchmarks/retraining.py                                 +0, 1, 5 and 20% of configs/demo.yaml
     python tests/benchmarks/retraining.py --config configs/debug.yaml     the machinery alone, encoders are tiny
     python tests/benchmarks/retraining.py --config configs/demo.yaml configs/books33.yaml --grow 5
+    python tests/benchmarks/retraining.py --warm 0 2                      heads that begin anew, and that go on 2 epochs
 
 Growing: PreprocessFlow and TrainFlow are run for real on the first rows of a catalogue, a generated one or a CSV file,
-then on copies of all they left with so many more rows; features are found again by content. Metaflow: a flow with as
-many steps as TrainFlow that does nothing, against the same Python started once. Start-up: programs that say their help
+then on copies of all they left with so many more rows; features are found again by content, and heads go on from those
+of the first training for `trainer.warm_epochs`, or begin anew. Metaflow: a flow with as many steps as TrainFlow that
+does nothing, against the same Python started once. Start-up: programs that say their help
 and end. Seconds of the processor count all processes, and do not depend on who else is at work; those of the clock do,
 and are medians of interleaved rounds.
 """
@@ -95,10 +97,13 @@ def first_rows(source: Path, rows: int, target: Path) -> None:
                 writer.writerow(row)
 
 
-def growing(config: Path, percents: list[float]) -> list[Row]:
-    """Train, then train again with so many percent more rows; return what each cost, against the first."""
+def growing(config: Path, percents: list[float], epochs: list[int]) -> list[Row]:
+    """Train, then train again with so many percent more rows, heads going on for so many epochs (0: beginning anew);
+    return what each cost, against the first.
+    """
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     settings["tracking"]["mode"] = "disabled"
+    settings["trainer"]["warm_epochs"] = max(epochs)
     found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="rayon-retraining-") as name:
         home = Path(name)
@@ -107,9 +112,10 @@ def growing(config: Path, percents: list[float]) -> list[Row]:
         first_rows(source, rows, home / "first" / "products.csv")
         base = [run_flow(home / "first", settings, which) for which in ("preprocess", "train")]
         whole = sum(cost.cpu for cost in base)
-        for percent in (None, *percents):
-            costs, folder = base, home / f"grown-{percent}"
+        for percent, warm in [(None, 0), *((percent, warm) for percent in percents for warm in epochs)]:
+            costs, folder = base, home / f"grown-{percent}-{warm}"
             if percent is not None:
+                settings["trainer"]["warm_epochs"] = warm
                 shutil.copytree(home / "first", folder, symlinks=True)
                 first_rows(source, round(rows * (1 + percent / 100)), folder / "products.csv")
                 costs = [run_flow(folder, settings, which) for which in ("preprocess", "train")]
@@ -118,6 +124,7 @@ def growing(config: Path, percents: list[float]) -> list[Row]:
             found.append(
                 {
                     "training": "the first" if percent is None else f"{percent:g}% more rows",
+                    "heads": f"go on, {warm} epochs" if warm else "begin anew",
                     "rows": round(rows * (1 + (percent or 0) / 100)),
                     "PreprocessFlow CPU s": costs[0].cpu,
                     "TrainFlow CPU s": costs[1].cpu,
@@ -180,15 +187,21 @@ def main() -> None:
         help="catalogues, generated or CSV files",
     )
     parser.add_argument("--grow", type=float, nargs="+", default=[0.0, 1.0, 5.0, 20.0], help="percent of rows more")
+    parser.add_argument(
+        "--warm", type=int, nargs="+", default=[0, 2], help="epochs that heads go on for (0: begin anew)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of what is started (5)")
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
-    tables = {f"Training again, {config.name}": growing(config, options.grow) for config in options.config}
+    tables = {
+        f"Training again, {config.name}": growing(config, options.grow, options.warm) for config in options.config
+    }
     started = starting(options.rounds)
     empty, train = started[-1]["CPU s"], next(iter(tables.values()))[0]["TrainFlow CPU s"]
     notes = [
-        "PreprocessFlow and TrainFlow: all their processes. Every training trains all heads anew; what is saved is the "
-        "encoding of products that were there.",
+        "PreprocessFlow and TrainFlow: all their processes. Products that were there are not encoded again. Heads that "
+        "go on (`trainer.warm_epochs`) start from those of the first training, else all are trained anew, as tf-idf "
+        "always is.",
         f"Metaflow: an empty flow of {len(STEPS)} steps, as many as TrainFlow has, takes {empty:.1f} CPU s, "
         f"{empty / train:.0%} of the first TrainFlow above.",
     ]

@@ -35,7 +35,7 @@ def story(make_trained: MakeTrained) -> Story:
     preprocessed = shop.run("preprocess")
     shop.change(trainer={"max_epochs": 60, "patience": 60, "nodes": 2})
     killed, kills = run_and_kill(shop, "train_nodes", "train", CHECKPOINTS, 1, "--promote", "never", only="_node_1")
-    shop.change(candidates=["fusion"], trainer={"seed": 1, "nodes": 1})
+    shop.change(candidates=["fusion"], trainer={"seed": 1, "nodes": 1, "warm_epochs": 1})
     failed, _ = run_and_kill(shop, "train", "train", CHECKPOINTS, 3, "--promote", "never")
     resumed = shop.resume("train", failed)
     shop.change(catalog={"synthetic": {"rows": 252, "categories": 12, "seed": 1}}, trainer={"max_epochs": 2})

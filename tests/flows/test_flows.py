@@ -163,6 +163,16 @@ def test_new_rows_are_all_that_is_encoded(story):
     assert all(0 < count <= gained(story) for count in counts.values()), counts
 
 
+def test_a_training_goes_on_from_the_heads_of_the_model_that_is_served(story):
+    # no model was promoted so far: the latest finished training is served, and its 60 epochs began anew
+    assert artifacts("TrainFlow", story.retrained).begins_at == f"TrainFlow/{story.resumed.run_id}"
+    (task,) = task_artifacts("TrainFlow", story.retrained, "train")
+    assert task.results["fusion"]["warm"] and len(task.results["fusion"]["history"]) == 1
+    assert "after 1 epochs on the heads of an earlier training" in story.retrained.output
+    (before,) = task_artifacts("TrainFlow", story.resumed, "train")
+    assert before.candidate == "fusion" and before.heads and not before.results["fusion"]["warm"]
+
+
 def test_force_promotes_whatever_the_gate_says(story):
     assert artifacts("TrainFlow", story.retrained).promoted
     (event,) = history("shop")

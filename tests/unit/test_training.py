@@ -127,6 +127,37 @@ def test_a_killed_training_goes_on(make_config, load, tmp_path):
     np.testing.assert_allclose(continued.probabilities, whole.probabilities, atol=1e-4)
 
 
+def test_a_training_goes_on_from_the_heads_of_an_earlier_one(make_config, train):
+    first, _, _ = train("fusion", make_config(trainer={"warm_epochs": 1}), "first")
+    again, dataset, encoded = train("fusion", make_config(trainer={"warm_epochs": 1}), "again", heads=first.heads)
+    assert len(first.history) > 1 == len(again.history) and (first.warm, again.warm) == (False, True)
+    assert again.history[0]["val_nll"] < first.history[0]["val_nll"]
+    assert gold_f1(again, dataset, encoded) >= 0.85 and again.heads not in (None, first.heads)
+
+
+def test_what_judges_a_product_in_a_training_that_goes_on_never_saw_it(make_config, train, load, tmp_path):
+    """With labels drawn anew nothing can be learnt but by heart, and held-out products must not look learnt."""
+    config = make_config(trainer={"warm_epochs": 2, "patience": 20})
+    dataset, encoded = load(config)
+    drawn = np.random.default_rng(0).permutation(dataset.frame["label"].to_numpy())
+    dataset.frame["label"] = drawn
+    heads, accuracy = None, []
+    for turn in range(3):
+        trained = train_candidate("text", dataset, encoded, config, tmp_path / str(turn), heads=heads)
+        heads = trained.heads
+        accuracy.append((trained.probabilities.argmax(axis=1) == trained.labels).mean())
+    assert max(accuracy) < np.bincount(drawn).max() / len(drawn) + 0.15, accuracy
+
+
+def test_heads_of_other_settings_are_not_taken_up_and_none_are_kept_unasked(make_config, train):
+    first, _, _ = train("text", make_config(trainer={"warm_epochs": 1}), "first")
+    with pytest.warns(UserWarning, match="begins anew"):
+        again, _, _ = train("text", make_config(trainer={"warm_epochs": 1, "hidden": 24}), "other", heads=first.heads)
+    assert len(again.history) > 1
+    plain, _, _ = train("text", make_config(), "plain", heads=first.heads)
+    assert plain.heads is None and len(plain.history) > 1
+
+
 def test_a_finished_training_is_not_done_again(make_config, train):
     config = make_config()
     first, _, _ = train("text", config)
