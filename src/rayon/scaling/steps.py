@@ -129,7 +129,7 @@ class _Formulas:
         cpu = at("fit", "cpu", n) + trainer.max_epochs * at("fit", "epoch", n)
         left, used = at("fit", "bundle", n) + at("fit", "held_out", n), held + at("fit", "memory", n)
         yield self._step(
-            flow, "train", heads, n, cpu, used, disk, stored=heads * left, artifacts=6 * heads, reads=read * heads
+            flow, "train", heads, n, cpu, used, disk, stored=heads * left, artifacts=8 * heads, reads=read * heads
         )
         if BASELINE in self._config.candidates:
             used = opened + at("baseline", "memory", n)
