@@ -125,9 +125,9 @@ def _run(
         gold = predict_gold(read_bundle(trained.bundle), dataset, encoded)
         report = report_gold(gold, dataset, config)
         run.summary(summary_of(report))
+        epochs = f"{len(trained.history)} epoch{'s' * (len(trained.history) != 1)}"
         begun = " on the heads of an earlier training" if trained.warm else ""
-        reached = f"gold macro-F1 {report.metrics['macro_f1'].value:.3f}"
-        print(f"{name}: {reached} after {len(trained.history)} epochs{begun}")
+        print(f"{name}: gold macro-F1 {report.metrics['macro_f1'].value:.3f} after {epochs}{begun}")
     return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}, checkpoints
 
 

@@ -52,6 +52,11 @@ def test_a_run_ends_with_six_lines_that_say_where_to_look(story):
     ]
 
 
+def test_no_remark_of_a_library_floods_the_log(story):
+    for done in (story.alone, story.preprocessed, story.resumed, story.retrained):
+        assert "Warning" not in done.output, done.output
+
+
 def test_the_cards_are_there_and_name_what_they_show(story):
     model = card(story.shop, "train", f"{story.alone.run_id}/evaluate", "model")
     assert "macro-F1" in model and "Candidates" in model
@@ -168,7 +173,7 @@ def test_a_training_goes_on_from_the_heads_of_the_model_that_is_served(story):
     assert artifacts("TrainFlow", story.retrained).begins_at == f"TrainFlow/{story.resumed.run_id}"
     (task,) = task_artifacts("TrainFlow", story.retrained, "train")
     assert task.results["fusion"]["warm"] and len(task.results["fusion"]["history"]) == 1
-    assert "after 1 epochs on the heads of an earlier training" in story.retrained.output
+    assert "after 1 epoch on the heads of an earlier training" in story.retrained.output
     (before,) = task_artifacts("TrainFlow", story.resumed, "train")
     assert before.candidate == "fusion" and before.heads and not before.results["fusion"]["warm"]
 

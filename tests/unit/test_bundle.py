@@ -29,8 +29,6 @@ from rayon.models.served import Served, predict, serve
 
 TINY = "timm:test_resnet@random"
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
-
 
 def pool_of(network) -> Pool:
     names, kinds = tuple(network.modalities), tuple(network.modalities.values())

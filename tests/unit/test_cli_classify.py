@@ -12,7 +12,6 @@ from rayon.config import to_dict
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

@@ -11,7 +11,6 @@ from test_monitoring import CATEGORIES, SETTINGS, predictions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

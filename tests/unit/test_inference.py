@@ -18,7 +18,6 @@ from rayon.schema import Prediction, Product, Refusal
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

@@ -28,7 +28,6 @@ from rayon.training import train_candidate
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
     pytest.mark.filterwarnings("ignore:.*exists and is not empty"),
 ]
 

@@ -24,7 +24,6 @@ from rayon.scoring import PREDICTIONS_SCHEMA
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

@@ -38,7 +38,6 @@ from rayon.scoring import PREDICTIONS_SCHEMA, finished
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-# torch says so once a process; the products used here are covered by the tests
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+# torch says once a process that sparse tensors are in beta, and unchecked. A filter would not do: flows show warnings
+# that our modules cause, and set theirs later.
+with warnings.catch_warnings(action="ignore"):
+    torch.sparse_csr_tensor([0, 1], [0], [1.0], size=(1, 1), check_invariants=False)
 
 Tokens = dict[str, Tensor]
 

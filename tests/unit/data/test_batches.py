@@ -11,8 +11,6 @@ from scipy import sparse
 
 from rayon.data.batches import Batch, BranchInputs, Collator, Targets, sparse_rows
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
-
 N = 37
 
 

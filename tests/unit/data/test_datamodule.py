@@ -13,8 +13,6 @@ from rayon.data.batches import Batch, BranchInputs, Collator, Targets
 from rayon.data.datamodule import ProductDataModule
 from rayon.nodes import Nodes
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
-
 N = 37
 
 

@@ -20,7 +20,6 @@ from rayon.models.classifier import ProductClassifier, class_weights
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You are trying to `self.log:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

@@ -13,7 +13,6 @@ from rayon.models.network import JOINT, ProductNetwork
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

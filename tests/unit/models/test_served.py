@@ -13,7 +13,6 @@ from rayon.models.served import branch_logits, predict, serve
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR tensor support"),
 ]
 
 

@@ -34,7 +34,6 @@ def batch(grams: torch.Tensor, features: torch.Tensor) -> Batch:
     return Batch({"ngram": grams.to_sparse_csr(), "net": features}, there, there, rows, rows)
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
 def test_what_is_taken_up_says_what_was_left_replica_by_replica():
     before, now = network(3, 3), network(4, 4)
     data = dump_heads(before, vectorizer(2, 5, 9), CATEGORIES, "settings")
