@@ -47,7 +47,7 @@ def take_up(
     """Give a network's heads the weights that `dump_heads` kept; categories and grams that are new start from zero.
 
     Raises:
-        WarmStartError: the bytes hold no heads, or those of a training with other settings.
+        WarmStartError: the bytes hold no heads, or those of a training with other settings. No weight was changed.
     """
     try:
         kept = {name: value.float() if value.is_floating_point() else value for name, value in load(data).items()}
@@ -59,6 +59,9 @@ def take_up(
         raise WarmStartError("they were trained with other settings, or another split")
     classes = _places(known, categories)
     columns = None if vectorizer is None else _places(kept[_BUCKETS].tolist(), vectorizer.buckets.tolist())
+    for name, head in network.heads.items():
+        if isinstance(head, DenseHead) and kept[f"{name}.first"].shape != head.first.shape:
+            raise WarmStartError(f"the features of {name} have another length by now")
     for name, head in network.heads.items():
         mine = {part.removeprefix(f"{name}."): value for part, value in kept.items() if part.startswith(f"{name}.")}
         if isinstance(head, NgramHead):

@@ -75,6 +75,15 @@ def test_features_are_standardised_as_they_were():
     torch.testing.assert_close(fresh.scale, head.scale)  # a feature that never changes is scaled by a million
 
 
+def test_features_of_another_length_are_refused_before_anything_is_taken_up():
+    left = dump_heads(network(3, 3), vectorizer(1, 2, 3), CATEGORIES, "s")
+    branches = [Branch("ngram", "ngram", "text", 3), Branch("net", "features", "image", 6, "net")]
+    now = ProductNetwork(branches, 3, REPLICAS, hidden=4, dropout=0.0)
+    with pytest.raises(WarmStartError, match="another length"):
+        take_up(now, vectorizer(1, 2, 3), CATEGORIES, "s", left)
+    assert (now.heads["ngram"].weight == 0).all()
+
+
 @pytest.mark.parametrize("data", [b"", b"nothing of the kind", None])
 def test_other_settings_and_other_bytes_are_refused_in_words(data):
     left = dump_heads(network(3, 3), vectorizer(1, 2, 3), CATEGORIES, "settings")
