@@ -25,20 +25,14 @@ import rayon  # noqa: F401 - sets the threads' environment before torch is impor
 
 from quality_candidates import BASELINES, OURS
 from quality_measure import Measured, apart, measure, measure_peer, measure_tuned, prepare, read_experiment
-from quality_tables import write_tables
+from quality_tables import PEERS as LIMITS
+from quality_tables import TUNED, write_tables
 from results import FOLDER
 from rayon.config import Config
 
 CATALOGUES = ("configs/bestbuy15.yaml", "configs/books33.yaml", "configs/demo.yaml")
 MEASURED = tuple(name for name in (*BASELINES, *OURS) if name != "plain average")
-PEERS = {
-    "tenfold": "AutoGluon, tenfold",
-    "first": "AutoGluon, tenfold with encoding",
-    "converged": "AutoGluon, converged",
-    "gpu": "AutoGluon, converged on a GPU",
-}
-"""What limits AutoGluon: ten times our training's CPU seconds, those of encoding not counted, or counted; nothing."""
-TUNED = "fusion, tuned on a GPU"
+PEERS = {flag: name for name, flag in LIMITS.items()}
 KEPT = FOLDER / "quality"
 EPOCH = 0.34
 """CPU seconds that AutoGluon takes for a training product and epoch: says for how many its learning rate is planned."""
