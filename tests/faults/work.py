@@ -73,8 +73,8 @@ def _trained(home: Home) -> dict[str, Any]:
         for name, tensor in read_bundle(model.bundle).served.network.state_dict().items()
     }
     digest = sha256(repr(sorted(heads.items())).encode()).hexdigest()[:12]
-    # a run whose watcher was killed after its gate had promoted it stays champion: the run that resumes it takes over the
-    # gate's task as well, and so has the same model under another number
+    # a run that was killed after its gate had promoted it stays champion: the run that resumes it takes over the gate's
+    # task as well, and so has the same model under another number
     champion_is_newest = served.to == newest.pathspec or find_model(served.to, NAME).bundle == model.bundle
     return {"macro_f1": round(report, 6), "weights": digest, "champion is the newest": champion_is_newest}
 
