@@ -100,13 +100,19 @@ def promote(name: str, run: str, reason: str, verdict: str = "", who: str = "") 
     return _add(name, events, "promote", run, reason, verdict, who)
 
 
-def rollback(name: str, reason: str, who: str = "") -> Event:
+def rollback(name: str, reason: str, who: str = "", taken: str = "") -> Event:
     """Return to the champion before this one; a second rollback goes one further back.
+
+    Args:
+        taken: the champion to take back, 'TrainFlow/12'. Where another one is champion, the event that made it so is
+            returned and nothing happens: a rollback that names it may be repeated.
 
     Raises:
         RegistryError: there is no champion, or none before it.
     """
     events = history(name)
+    if taken and events and events[-1].to != taken:
+        return events[-1]
     line = standing(events)
     if len(line) < 2:
         there = f"{line[-1]} is the first champion of '{name}'" if line else f"'{name}' has no champion"

@@ -176,13 +176,21 @@ def promote(
 
 
 @app.command()
-def rollback(reason: Reason, experiment: Experiment = DEMO) -> None:
-    """Return to the champion before this one."""
+def rollback(
+    reason: Reason,
+    run: Annotated[str, typer.Argument(help="the champion to take back: may be repeated, whatever was killed")] = "",
+    experiment: Experiment = DEMO,
+) -> None:
+    """Return to the champion before this one, or before RUN; nothing happens where RUN is not champion."""
     from rayon.promotion import roll_back
 
     with sentences():
-        event, wandb = roll_back(read_settings(experiment), reason)
-    typer.echo(f"{event.to} is champion again (before: {event.before})")
+        taken = _run(run) if run else ""
+        event, wandb = roll_back(read_settings(experiment), reason, taken=taken)
+    if event.kind == "rollback" and taken in ("", event.before):
+        typer.echo(f"{event.to} is champion again (before: {event.before})")
+    else:
+        typer.echo(f"{taken} is not champion, {event.to} is: nothing was changed")
     typer.echo(f"W&B: {wandb}")
 
 

@@ -126,13 +126,13 @@ def promote_by_hand(run: str, config: Config, force: bool, reason: str, who: str
     return ByHand(verdict, before, event, announce(event, model.bundle, config, verdict) if event else "")
 
 
-def roll_back(config: Config, reason: str, who: str = "") -> tuple[Event, str]:
-    """Return to the champion before this one; returns the event, and where W&B was told.
+def roll_back(config: Config, reason: str, who: str = "", taken: str = "") -> tuple[Event, str]:
+    """Return to the champion before this one, or before `taken`; returns the event, and where W&B was told.
 
     Raises:
         RegistryError: there is none before it.
     """
-    event = rollback(config.name, reason, who)
+    event = rollback(config.name, reason, who, taken)
     return event, announce(event, find_model(event.to, config.name).bundle, config)
 
 

@@ -130,6 +130,11 @@ def _back(home: Home) -> None:
         promote(NAME, home.notes()["second"], "to be taken back")
 
 
+def _take_back(home: Home) -> list[str]:
+    """Name what is taken back: whoever repeats a rollback that may have been done must not go further back."""
+    return home.rayon("rollback", home.notes()["second"].split("/")[1], "--reason", "back")
+
+
 def _returned(home: Home) -> dict[str, Any]:
     seen = look(home)
     return {"champion": seen.champion == home.notes()["first"], "wrong": seen.wrong}
@@ -167,7 +172,7 @@ WORKS = {
             "",
             _serves,
         ),
-        Work("rollback", _back, lambda home: home.rayon("rollback", "--reason", "back"), "", _returned),
+        Work("rollback", _back, _take_back, "", _returned),
     )
 }
 

@@ -136,10 +136,12 @@ def test_a_held_model_is_promoted_by_force_alone_and_rolled_back(reign):
     forced = rayon(reign, "promote", reign.corrupted.run_id, "--reason", "let us see", "--force")
     assert forced.code == 0, forced.output
     assert find_model("", "reign").version == run_of(reign.corrupted)
-    for expected in (reign.more, reign.good):
-        back = rayon(reign, "rollback", "--reason", "it was worse")
+    for taken, expected in ((reign.corrupted.run_id, reign.more), ("", reign.good)):
+        back = rayon(reign, "rollback", *[taken] * bool(taken), "--reason", "it was worse")
         assert back.code == 0, back.output
         assert find_model("champion", "reign").version == run_of(expected)
+    again = rayon(reign, "rollback", reign.corrupted.run_id, "--reason", "once more, to be sure")
+    assert again.code == 0 and f"{run_of(reign.good)} is: nothing was changed" in again.output
     told = rayon(reign, "rollback", "--reason", "further")
     assert told.code == 1 and "nothing to roll back to" in told.output
     story = [(event.kind, event.to, event.verdict) for event in history("reign")]
