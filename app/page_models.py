@@ -55,18 +55,20 @@ def add_models(service: Service, access: Access, words: Translations, language: 
             promote = words.add(gr.Button(variant="primary", elem_id="promote"), value="promote")
             back = words.add(gr.Button(variant="stop", elem_id="rollback"), value="rollback")
     told = gr.HTML(elem_id="promotion")
+    seated = gr.State("")  # the champion that the page shows: two who take it back at once go one back, not two
     del about
 
     def look(spoken: str, chosen: str | None, request: gr.Request) -> list[Any]:
         rows = catalog(config.name)
         there = [row.run for row in rows if not row.problem]
-        champion = next((row.run for row in rows if row.champion == "now"), there[0] if there else None)
-        wanted = chosen if chosen in there else champion
+        champion = next((row.run for row in rows if row.champion == "now"), "")
+        wanted = chosen if chosen in there else champion or next(iter(there), None)
         return [
             gr.update(value=_frame(rows), visible=bool(rows)),
             "" if rows else notice(say(spoken, "no_models")),
             gr.update(choices=there, value=wanted if wanted in there else None),
             gr.update(visible=access.admin(request.username) and bool(there)),
+            champion,
         ]
 
     def detail(spoken: str, run: str | None, request: gr.Request) -> list[Any]:
@@ -106,25 +108,25 @@ def add_models(service: Service, access: Access, words: Translations, language: 
         before = done.event.before or say(spoken, "none")
         return notice(say(spoken, "promoted", run=done.event.to, before=before), "good")
 
-    async def unseat(spoken: str, why: str, request: gr.Request) -> str:
+    async def unseat(spoken: str, why: str, shown: str, request: gr.Request) -> str:
         if not access.admin(request.username):
             return notice(say(spoken, "not_admin"), "bad")
         if not str(why or "").strip():
             return notice(say(spoken, "reason_missing"))
         try:
-            event, _ = await asyncio.to_thread(roll_back, config, str(why), request.username or "app")
+            event, _ = await asyncio.to_thread(roll_back, config, str(why), request.username or "app", shown)
         except (RegistryError, RayonError) as error:
             return notice(str(error), "bad")
         await asyncio.to_thread(service.live.refresh)
         return notice(say(spoken, "promoted", run=event.to, before=event.before), "good")
 
-    seen = [table, nothing, choice, chair]
+    seen = [table, nothing, choice, chair, seated]
     gr.on([tab.select, refresh.click], look, [language, choice], seen, api_visibility="private")
     choice.change(detail, [language, choice], [reliable, covered, confused, facts, card], api_visibility="private")
     promote.click(seat, [language, choice, reason, force], told, api_visibility="private", concurrency_limit=1).then(
         look, [language, choice], seen, api_visibility="private"
     )
-    back.click(unseat, [language, reason], told, api_visibility="private", concurrency_limit=1).then(
+    back.click(unseat, [language, reason, seated], told, api_visibility="private", concurrency_limit=1).then(
         look, [language, choice], seen, api_visibility="private"
     )
 
