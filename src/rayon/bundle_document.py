@@ -9,6 +9,8 @@ import json
 from hashlib import sha256
 from typing import Any
 
+from rayon.models.header import read_header
+
 FORMAT = 3
 """Raised when a bundle of this version can no longer be read by the code of the one before. 1 had neither tempering
 nor preprocess; a bundle of that format is served without the one and with the defaults of the other. 2 had no
@@ -36,9 +38,7 @@ def describe_bundle(data: bytes) -> dict[str, Any]:
         BundleError: the bytes are no bundle, or the bundle was written by a newer version.
     """
     try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        document: dict[str, Any] = json.loads(header["__metadata__"][HEADER])
+        document: dict[str, Any] = json.loads(read_header(data)[0][HEADER])
         version = int(document["format"])
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError("these bytes are no rayon bundle, or only the beginning of one: take it again.") from error
@@ -60,11 +60,11 @@ def check_seal(data: bytes) -> None:
     Raises:
         BundleError: some bytes are not those that were written.
     """
-    length = int.from_bytes(data[:8], "little")
-    told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][HEADER]).get(CHECKSUM)
+    metadata, end = read_header(data)
+    told = json.loads(metadata[HEADER]).get(CHECKSUM)
     if told is None:
         return
-    place = data.find(str(told).encode(), 8, 8 + length)
+    place = data.find(str(told).encode(), 8, end)
     digest = sha256(memoryview(data)[: max(place, 0)])
     digest.update(UNSEALED.encode())
     digest.update(memoryview(data)[max(place, 0) + len(UNSEALED) :])

@@ -31,5 +31,6 @@ def read_vectors(column: pa.ChunkedArray) -> NDArray[np.float32]:
     flat = whole.flatten().to_numpy(zero_copy_only=False)
     width = len(flat) // max(int(present.sum()), 1)
     vectors = np.full((len(whole), width), np.nan, dtype=np.float32)
-    vectors[present] = flat.reshape(-1, width) if width else vectors[present]
+    if width:
+        vectors[present] = flat.reshape(-1, width)
     return vectors

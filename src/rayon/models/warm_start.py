@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor
 
+from rayon.models.header import read_header
 from rayon.models.heads import DenseHead, NgramHead
 from rayon.models.network import ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
@@ -51,7 +52,7 @@ def take_up(
     """
     try:
         kept = {name: value.float() if value.is_floating_point() else value for name, value in load(data).items()}
-        facts = _facts(data)
+        facts, _ = read_header(data)
         known = json.loads(facts["categories"])
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise WarmStartError(f"these bytes hold no heads: {error}") from error
@@ -98,9 +99,3 @@ def _places(before: Sequence[Any], now: Sequence[Any]) -> NDArray[np.int64]:
     """Return where each of `now` was before, -1 for what is new."""
     known = {item: place for place, item in enumerate(before)}
     return np.array([known.get(item, -1) for item in now], dtype=np.int64)
-
-
-def _facts(data: bytes) -> dict[str, str]:
-    length = int.from_bytes(data[:8], "little")
-    facts: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return facts
