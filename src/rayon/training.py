@@ -108,14 +108,15 @@ def train_candidate(
         )
     pl.seed_everything(config.trainer.seed, workers=True, verbose=False)
 
-    vectorizer = None
-    if any(branch.kind == "ngram" for branch in branches):
-        vectorizer = NgramVectorizer(config.branches.ngram)
-        texts = texts_of(dataset)
-        vectorizer.fit([texts[row] for row in learn])
+    vectorizer, grams = None, {}
+    for branch in branches:
+        if branch.kind == "ngram":
+            vectorizer = NgramVectorizer(config.branches.ngram)
+            grams[branch.name] = vectorizer.fit_transform(texts_of(dataset), learn)
     encoders = _load_trainable(branches, config)
     everything = np.arange(len(dataset), dtype=np.int64)
-    inputs = make_inputs(dataset, everything, branches, encoded, vectorizer, encoders, config.branches.image.side)
+    inputs = make_inputs(dataset, everything, branches, encoded, None, encoders, config.branches.image.side)
+    inputs = dataclasses.replace(inputs, grams=grams)
     sized = [branch._replace(dim=_dim(branch, inputs, encoders)) for branch in branches]
     targets = Targets(
         labels,

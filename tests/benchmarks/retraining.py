@@ -4,6 +4,7 @@
     python tests/benchmarks/retraining.py --config configs/debug.yaml     the machinery alone, encoders are tiny
     python tests/benchmarks/retraining.py --config configs/demo.yaml configs/books33.yaml --grow 5
     python tests/benchmarks/retraining.py --warm 0 2                      heads that begin anew, and that go on 2 epochs
+    python tests/benchmarks/retraining.py --rows 84916 --grow 5 --warm 2  generated, of Rakuten's size (an hour)
 
 Growing: PreprocessFlow and TrainFlow are run for real on the first rows of a catalogue, a generated one or a CSV file,
 then on copies of all they left with so many more rows; features are found again by content, and heads go on from those
@@ -97,11 +98,13 @@ def first_rows(source: Path, rows: int, target: Path) -> None:
                 writer.writerow(row)
 
 
-def growing(config: Path, percents: list[float], epochs: list[int]) -> list[Row]:
+def growing(config: Path, rows: int | None, percents: list[float], epochs: list[int]) -> list[Row]:
     """Train, then train again with so many percent more rows, heads going on for so many epochs (0: beginning anew);
-    return what each cost, against the first.
+    return what each cost, against the first. `rows`: those of a generated catalogue, if not as the config says.
     """
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if rows and settings["catalog"].get("synthetic"):
+        settings["catalog"]["synthetic"]["rows"] = rows
     settings["tracking"]["mode"] = "disabled"
     settings["trainer"]["warm_epochs"] = max(epochs)
     found: list[Row] = []
@@ -186,6 +189,7 @@ def main() -> None:
         default=[ROOT / "configs" / "demo.yaml"],
         help="catalogues, generated or CSV files",
     )
+    parser.add_argument("--rows", type=int, help="of a generated catalogue (as its config says)")
     parser.add_argument("--grow", type=float, nargs="+", default=[0.0, 1.0, 5.0, 20.0], help="percent of rows more")
     parser.add_argument(
         "--warm", type=int, nargs="+", default=[0, 2], help="epochs that heads go on for (0: begin anew)"
@@ -194,7 +198,8 @@ def main() -> None:
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     tables = {
-        f"Training again, {config.name}": growing(config, options.grow, options.warm) for config in options.config
+        f"Training again, {config.name}": growing(config, options.rows, options.grow, options.warm)
+        for config in options.config
     }
     started = starting(options.rounds)
     empty, train = started[-1]["CPU s"], next(iter(tables.values()))[0]["TrainFlow CPU s"]

@@ -44,10 +44,18 @@ class NgramVectorizer:
 
     def fit(self, texts: Sequence[str]) -> None:
         """Learn the columns and their rarity from the training texts."""
+        self._learn(self._counts(texts), np.full(len(texts), True))
+
+    def fit_transform(self, texts: Sequence[str], learn: NDArray[np.integer]) -> sparse.csr_matrix:
+        """Learn from the texts at the places `learn` alone, and return the rows of all of them, (N, V) float32.
+
+        The same as to fit and to transform, in little more than half the time: grams are counted once.
+        """
         counts = self._counts(texts)
-        products = np.bincount(counts.indices, minlength=counts.shape[1])
-        self.buckets = np.flatnonzero(products >= self.settings.min_products).astype(np.int32)
-        self.idf = (np.log((1 + len(texts)) / (1 + products[self.buckets])) + 1).astype(np.float32)
+        chosen = np.full(len(texts), False)
+        chosen[learn] = True
+        self._learn(counts, chosen)
+        return self._weigh(counts)
 
     def transform(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """Return the texts' rows, (N, V) float32; a text without a known gram has an empty one."""
@@ -92,6 +100,12 @@ class NgramVectorizer:
             parts = [analyzer.transform(field) for field in fields for analyzer in analyzers]
             rows.append(sparse.hstack(parts, format="csr", dtype=np.float32))
         return sparse.vstack(rows, format="csr")
+
+    def _learn(self, counts: sparse.csr_matrix, chosen: NDArray[np.bool_]) -> None:
+        met = counts.indices[np.repeat(chosen, np.diff(counts.indptr))]
+        products = np.bincount(met, minlength=counts.shape[1])
+        self.buckets = np.flatnonzero(products >= self.settings.min_products).astype(np.int32)
+        self.idf = (np.log((1 + chosen.sum()) / (1 + products[self.buckets])) + 1).astype(np.float32)
 
     def _weigh(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
         edges = np.searchsorted(self.buckets, self._quarter * np.arange(5))

@@ -31,6 +31,17 @@ def test_a_restored_vectorizer_gives_the_same_rows():
     assert restored.columns == vectorizer.columns == vectorizer.transform(TEXTS).shape[1] > 0
 
 
+def test_fit_transform_is_fit_on_some_texts_and_transform_of_all():
+    learn = np.array([0, 2, 4])
+    others = NgramVectorizer(fitted().settings)
+    rows = others.fit_transform(TEXTS, learn)
+    expected = fitted([TEXTS[place] for place in learn])
+    np.testing.assert_array_equal(others.buckets, expected.buckets)
+    np.testing.assert_array_equal(others.idf, expected.idf)
+    np.testing.assert_array_equal(rows.toarray(), expected.transform(TEXTS).toarray())
+    assert others.columns < fitted().columns
+
+
 def test_rows_have_length_one_and_are_empty_where_nothing_is_known():
     rows = fitted().transform([*TEXTS, "", "zzzyyxx qqqww", "…"])
     assert rows.dtype == np.float32
