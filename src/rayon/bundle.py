@@ -51,7 +51,7 @@ class Bundle(NamedTuple):
     by source, the identity of the frozen encoders it was trained on. `thresholds` are sorted by precision.
     `reference` describes the training products and names their catalogue's columns; `about` holds plain facts (dataset
     fingerprint, run, candidate, date).
-    `projections` make the views of 'text' and 'image' that monitoring compares; one without features has none.
+    `projections` make the views of 'text' and 'image' that monitoring compares; one without encoders has none.
     """
 
     served: Served

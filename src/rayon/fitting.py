@@ -189,7 +189,9 @@ def load_best(classifier: ProductClassifier, folder: Path) -> None:
 
 
 def judge(classifier: ProductClassifier, module: ProductDataModule, config: Config) -> HeldOut:
-    """Return what the classifier says of the held-out products, in their order; one process does it alone."""
+    """Return what the classifier says of the held-out products, in their order, and what the encoders that it trains
+    make of them; one process does it alone.
+    """
     trainer = pl.Trainer(
         accelerator=config.trainer.accelerator,
         devices=1,
@@ -205,11 +207,11 @@ def judge(classifier: ProductClassifier, module: ProductDataModule, config: Conf
 
 
 class _Judge(pl.LightningModule):
-    """Runs a classifier's validation steps and leaves what they keep where it is."""
+    """Runs a classifier over held-out products and leaves what it keeps where it is."""
 
     def __init__(self, classifier: ProductClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     def validation_step(self, batch: Any, index: int) -> None:
-        self.classifier.validation_step(batch, index)
+        self.classifier.keep(batch, features=True)

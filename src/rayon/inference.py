@@ -63,7 +63,7 @@ class Prepared(NamedTuple):
 class Answers(NamedTuple):
     """What is said of N products: labels of the likeliest categories (N, k), best first, their probabilities (N, k),
     the text's share of the evidence (N,) in [0, 1], and the entropy of all probabilities (N,), nats. `features` are
-    what the frozen encoders made of them, (N, D) by branch, for who observes them (`rayon.observing`).
+    what the encoders made of them, (N, D) by branch, for who observes them (`rayon.observing`).
     """
 
     labels: NDArray[np.int64]
@@ -157,7 +157,7 @@ class Predictor:
             np.take_along_axis(each, labels, axis=1),
             predicted.text_share,
             -(each * log).sum(axis=1),
-            inputs.features,
+            {**inputs.features, **predicted.features},
         )
 
     def probabilities(self, prepared: Prepared) -> Predicted:

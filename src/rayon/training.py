@@ -28,7 +28,7 @@ from rayon.data.datamodule import ProductDataModule
 from rayon.data.dataset import Dataset
 from rayon.fitting import History, fit, judge, load_best
 from rayon.inputs import Encoded, candidate_branches, make_inputs, split_rows, texts_of
-from rayon.models.classifier import ProductClassifier, class_weights
+from rayon.models.classifier import HeldOut, ProductClassifier, class_weights
 from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.fusion import fit_pool, fuse, temper_pool
 from rayon.models.network import Branch
@@ -185,7 +185,7 @@ def train_candidate(
         reference={**describe_reference(frame.iloc[judged], probabilities), "columns": list(dataset.columns)},
         about={"candidate": kind, "dataset": dataset.fingerprint, "catalog": config.name, **(about or {})},
         preprocess=config.preprocess,
-        projections=_projections(sized, inputs, learn, targets),
+        projections=_projections(sized, inputs, targets, learn, held, judged),
     )
     left = dump_heads(classifier.network, vectorizer, dataset.categories, settings) if keeps else None
     told = probabilities.astype(np.float32)
@@ -193,13 +193,23 @@ def train_candidate(
 
 
 def _projections(
-    branches: Sequence[Branch], inputs: BranchInputs, learn: NDArray[np.int64], targets: Targets
+    branches: Sequence[Branch],
+    inputs: BranchInputs,
+    targets: Targets,
+    learn: NDArray[np.int64],
+    held: HeldOut,
+    judged: NDArray[np.int64],
 ) -> dict[str, Projection]:
-    """Fit the views of each modality that frozen encoders look at, on the products that are learnt from."""
+    """Fit the views of each modality that encoders look at: on the products that are learnt from where they are frozen,
+    else on held-out ones, which an encoder that was trained sees as it will see others.
+    """
     found = {}
     for modality, present in (("text", targets.has_text), ("image", targets.has_image)):
-        names = [b.name for b in branches if b.kind == "features" and b.modality == modality]
-        if names:
+        names = [b.name for b in branches if b.kind != "ngram" and b.modality == modality]
+        if any(name in held.features for name in names):
+            computed = {name: inputs.features[name][judged] for name in names if name in inputs.features}
+            found[modality] = fit_projection({**computed, **held.features}, names, np.flatnonzero(present[judged]))
+        elif names:
             found[modality] = fit_projection(inputs.features, names, learn[present[learn]])
     return found
 

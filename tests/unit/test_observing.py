@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -27,10 +29,13 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def seen(make_config, trained_once):
-    """A trained model with its dataset: (predictor, bundle, dataset, config)."""
-    config = make_config()
+TRAINED = {"text": {"trainable": True}, "image": {"trainable": True}}
+
+
+@pytest.fixture(params=[{}, TRAINED], ids=["frozen", "trained"])
+def seen(request, make_config, trained_once):
+    """A trained model with its dataset: (predictor, bundle, dataset, config); its encoders frozen, or trained too."""
+    config = make_config(**({"branches": request.param, "trainer": {"max_epochs": 2}} if request.param else {}))
     trained, dataset, _ = trained_once("fusion", config)
     config = dataclasses.replace(config, score=dataclasses.replace(config.score, precision=0.9))
     return Predictor(read_bundle(trained.bundle), "TrainFlow/7", 0.9), trained.bundle, dataset, config
@@ -121,6 +126,26 @@ def test_projections_come_back_from_a_bundle_as_they_were(seen):
     for modality, projection in predictor.bundle.projections.items():
         for mine, theirs in zip(projection, again.projections[modality], strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_held_out_products_are_usual_to_a_model_whose_encoders_were_trained(make_config, trained_once):
+    config = make_config(branches=TRAINED, trainer={"max_epochs": 2})
+    trained, dataset, _ = trained_once("fusion", config)
+    predictor = Predictor(read_bundle(trained.bundle), "TrainFlow/7", 0.9)
+    frame = dataset.frame.iloc[trained.rows]
+    held = Prepared(frame["designation"].tolist(), frame["description"].tolist(), dataset.photos(trained.rows.tolist()))
+    table = observe(predictor, held, predictor.judge(held))
+    for name in ("text", "photo"):
+        views = np.array([view for view in table[f"{name}_view"].to_pylist() if view is not None])
+        spread = views.std(axis=0)
+        assert spread[0] == pytest.approx(1.0, abs=0.05) and (spread < 1.1).all()
+    # of photos alone: sixteen components leave nothing of a tiny text encoder's sixteen features
+    novelty = np.array([value for value in table["photo_novelty"].to_pylist() if value is not None])
+    assert np.sqrt(np.square(novelty).mean()) == pytest.approx(1.0, abs=0.05)
+    noise = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(noise, "JPEG")
+    (odd,) = observed(predictor, ("", "", noise.getvalue())).to_pylist()
+    assert odd["photo_novelty"] > np.quantile(novelty, 0.9)
 
 
 def test_training_products_have_views_of_variance_one_and_usual_novelty():

@@ -32,12 +32,24 @@ _MOMENTUM = 0.9
 
 
 class HeldOut(NamedTuple):
-    """What heads say of products they did not learn from: each branch's logits (N, C), labels and presence, (N,)."""
+    """What heads say of products they did not learn from: each branch's logits (N, C), labels and presence, (N,).
+
+    `features` are what encoders trained with them made of those products, (N, D) by branch, where they were kept.
+    """
 
     logits: dict[str, NDArray[np.float32]]
     labels: NDArray[np.int64]
     has_text: NDArray[np.bool_]
     has_image: NDArray[np.bool_]
+    features: dict[str, NDArray[np.float32]]
+
+
+class _Kept(NamedTuple):
+    """A batch of what `HeldOut` holds."""
+
+    logits: dict[str, Tensor]
+    targets: tuple[Tensor, Tensor, Tensor]
+    features: dict[str, Tensor]
 
 
 class ProductClassifier(pl.LightningModule):
@@ -73,7 +85,7 @@ class ProductClassifier(pl.LightningModule):
         self.replicas, self.classes = replicas, len(class_weights)
         self.register_buffer("class_weights", torch.tensor(class_weights, dtype=torch.float32), persistent=False)
         self.nodes = ALONE
-        self.held_out: list[tuple[dict[str, Tensor], tuple[Tensor, Tensor, Tensor]]] = []
+        self.held_out: list[_Kept] = []
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -137,11 +149,19 @@ class ProductClassifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Keep, for every product, what the replica that never learnt from it says."""
+        self.keep(batch)
+
+    def keep(self, batch: Batch, features: bool = False) -> None:
+        """Keep what is said of the products of a batch, for `take_held_out`; with what trained encoders make of them,
+        where `features` asks for it.
+        """
         judge = batch.folds.clamp_max(self.replicas - 1)
         rows = torch.arange(len(judge), device=self.device)
-        logits = {name: each[rows, judge].float().cpu() for name, each in self(batch).items()}
+        seen = self.network.see(batch)
+        logits = {name: each[rows, judge].float().cpu() for name, each in self.network.answer(seen, batch).items()}
+        made = {name: seen[name].float().cpu() for name in self.network.trained if features}
         # without the inputs: the photos of a whole split would fill the memory
-        self.held_out.append((logits, (batch.labels.cpu(), batch.has_text.cpu(), batch.has_image.cpu())))
+        self.held_out.append(_Kept(logits, (batch.labels.cpu(), batch.has_text.cpu(), batch.has_image.cpu()), made))
 
     def on_validation_epoch_end(self) -> None:
         """Log how good the branches are together: `val_nll`, nats, lower is better, and `val_macro_f1`, in [0, 1].
@@ -168,15 +188,22 @@ class ProductClassifier(pl.LightningModule):
         total = len(cast(ProductDataModule, self.trainer.datamodule).held_out_rows)  # type: ignore[attr-defined]
         return HeldOut(
             {name: whole_of([part.logits[name] for part in parts], total) for name in self.modalities},
-            *(whole_of(list(column), total) for column in zip(*(part[1:] for part in parts), strict=True)),
+            whole_of([part.labels for part in parts], total),
+            whole_of([part.has_text for part in parts], total),
+            whole_of([part.has_image for part in parts], total),
+            {},
         )
 
     def take_held_out(self) -> HeldOut:
         """Return what validation steps have kept since the last call, in their order."""
         kept, self.held_out = self.held_out, []
+        labels, has_text, has_image = (torch.cat([each.targets[i] for each in kept]).numpy() for i in range(3))
         return HeldOut(
-            {name: torch.cat([logits[name] for logits, _ in kept]).numpy() for name in self.modalities},
-            *(torch.cat([targets[column] for _, targets in kept]).numpy() for column in range(3)),
+            {name: torch.cat([each.logits[name] for each in kept]).numpy() for name in self.modalities},
+            labels,
+            has_text,
+            has_image,
+            {name: torch.cat([each.features[name] for each in kept]).numpy() for name in kept[0].features},
         )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

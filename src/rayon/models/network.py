@@ -91,6 +91,11 @@ class ProductNetwork(nn.Module):
         """Return the modality of each branch that has a say: those of decision-level fusion, or the joint one."""
         return {JOINT: "both"} if self.feature_fusion else {b.name: b.modality for b in self.branches}
 
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Return the branches whose encoders are trained here."""
+        return tuple(branch.name for branch in self.branches if branch.kind == "encoder")
+
     def encoder(self, branch: str) -> nn.Module:
         """Return the module of a branch of kind 'encoder'."""
         return self.encoders[_key(branch)]
@@ -111,7 +116,14 @@ class ProductNetwork(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return each branch's logits, (B, R, C); rows without the branch's modality mean nothing."""
-        seen = {b.name: self._see(b, batch) for b in self.branches}
+        return self.answer(self.see(batch), batch)
+
+    def see(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what each branch's head is given: grams, features, or what its encoder makes of the input, (B, D)."""
+        return {branch.name: self._see(branch, batch) for branch in self.branches}
+
+    def answer(self, seen: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Return the logits, as `forward` does, of what the branches see."""
         if self.feature_fusion:
             return {JOINT: self._joint(seen, batch)}
         return {name: self.heads[_key(name)](given) for name, given in seen.items()}

@@ -21,6 +21,11 @@ _ROWS = 5000
 """Principal components of so many products are those of all, near enough; the fit then takes a fraction of a second."""
 
 
+_ROUNDING = 1e-3
+"""What is smaller than this shows how numbers were rounded: a component whose spread is so small a part of the first
+one's is left zero, and nothing is novel where less than its square is left unexplained."""
+
+
 class Projection(NamedTuple):
     """From features to a view of one modality. `branches` are the feature branches that are put side by side, D long.
 
@@ -49,8 +54,8 @@ class View(NamedTuple):
 def fit_projection(features: Mapping[str, Floats], branches: Sequence[str], rows: NDArray[np.int64]) -> Projection:
     """Fit the projection of one modality's feature branches, (N, D) each, on the products `rows` that have it.
 
-    At most 5,000 of them, evenly spread, are looked at. With fewer products or features than DIMENSIONS the last
-    components are zeros.
+    At most 5,000 of them, evenly spread, are looked at. With fewer products, or fewer features that vary, than
+    DIMENSIONS the last components are zeros.
     """
     chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(np.int64)] if len(rows) else rows
     from sklearn.decomposition import PCA  # takes a second, and who only knows DIMENSIONS fits nothing
@@ -65,9 +70,10 @@ def fit_projection(features: Mapping[str, Floats], branches: Sequence[str], rows
     count = min(DIMENSIONS, width, len(chosen) - 1)
     found = PCA(count, svd_solver="randomized" if count < min(standard.shape) else "full", random_state=0).fit(standard)
     spread = np.sqrt(np.maximum(found.explained_variance_, 1e-12))
-    components[:count] = found.components_ / spread[:, None]
+    told = spread > _ROUNDING * spread[0]
+    components[:count][told] = (found.components_ / spread[:, None])[told]
     projection = Projection(tuple(branches), mean, scale.astype(np.float32), components, 1.0)
-    return projection._replace(residual=max(float(np.mean(_unexplained(standard, projection))), 1e-12))
+    return projection._replace(residual=max(float(np.mean(_unexplained(standard, projection))), _ROUNDING**2))
 
 
 def project(projection: Projection, features: Mapping[str, Floats], present: NDArray[np.bool_]) -> View:
@@ -84,6 +90,6 @@ def _unexplained(standard: Floats, projection: Projection) -> NDArray[np.float32
     """Return the mean square, (N,), that is left of standardised features when their components are taken away."""
     lengths = np.linalg.norm(projection.components, axis=1, keepdims=True)
     axes = np.divide(projection.components, lengths, out=np.zeros_like(projection.components), where=lengths > 0)
-    explained = np.square(standard @ axes.T).sum(axis=1)
-    left: NDArray[np.float32] = np.maximum(np.square(standard).sum(axis=1) - explained, 0.0) / standard.shape[1]
+    # not as a difference of squares: where nearly all is explained that would be the rounding of large numbers
+    left: NDArray[np.float32] = np.square(standard - (standard @ axes.T) @ axes).mean(axis=1)
     return left

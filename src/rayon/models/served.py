@@ -6,6 +6,8 @@ where inputs come from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +31,14 @@ class Served(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """Log-probabilities (N, C), float64, and the text's share of the evidence for the best class, (N,) in [0, 1]."""
+    """Log-probabilities (N, C), float64, and the text's share of the evidence for the best class, (N,) in [0, 1].
+
+    `features` are what encoders that were trained with the heads make of the products, (N, D) by branch.
+    """
 
     log_probabilities: NDArray[np.float64]
     text_share: NDArray[np.float64]
+    features: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 def serve(trained: ProductNetwork, vectorizer: NgramVectorizer | None, pool: Pool) -> Served:
@@ -40,23 +46,38 @@ def serve(trained: ProductNetwork, vectorizer: NgramVectorizer | None, pool: Poo
     return Served(trained.keep_last().cpu().eval(), vectorizer, pool)
 
 
-@torch.inference_mode()
 def branch_logits(
     served: Served, inputs: BranchInputs, has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float32]]:
     """Return each branch's logits, (N, C), computed on the network's device."""
+    return _look(served, inputs, has_text, has_image)[0]
+
+
+@torch.inference_mode()
+def _look(
+    served: Served, inputs: BranchInputs, has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Return each branch's logits, (N, C), and what each trained encoder makes of the products, (N, D)."""
+    network = served.network
     count = len(has_text)
     unknown = np.full(count, -1, dtype=np.int64)
     collate = Collator(inputs, Targets(unknown, np.zeros(count, dtype=np.int64), has_text, has_image))
-    device = next(served.network.parameters()).device
+    device = next(network.parameters()).device
     size = _BATCH if inputs.computed else 32
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in served.pool.branches}
+    parts = {name: [np.zeros((0, network.classes), dtype=np.float32)] for name in served.pool.branches}
+    made = {b.name: [np.zeros((0, b.dim), dtype=np.float32)] for b in network.branches if b.name in network.trained}
     for start in range(0, count, size):
-        batch = collate(range(start, min(start + size, count)))
-        for name, logits in served.network(_moved(batch, device)).items():
+        batch = _moved(collate(range(start, min(start + size, count))), device)
+        seen = network.see(batch)
+        for name, logits in network.answer(seen, batch).items():
             parts[name].append(logits[:, 0].float().cpu().numpy())
-    empty = np.zeros((0, served.network.classes), dtype=np.float32)
-    return {name: np.concatenate([empty, *part]) for name, part in parts.items()}
+        for name, features in made.items():
+            features.append(seen[name].float().cpu().numpy())
+    return _whole(parts), _whole(made)
+
+
+def _whole(parts: Mapping[str, list[NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    return {name: np.concatenate(each) for name, each in parts.items()}
 
 
 def predict(
@@ -67,10 +88,11 @@ def predict(
     In feature-level fusion the text's share is measured by leaving a modality out: how much the log-probability of the
     best class falls without text, against how much it falls without the photo.
     """
-    log, share = fuse(served.pool, branch_logits(served, inputs, has_text, has_image), has_text, has_image)
+    logits, features = _look(served, inputs, has_text, has_image)
+    log, share = fuse(served.pool, logits, has_text, has_image)
     if JOINT in served.pool.branches:
         share = _share_by_occlusion(served, inputs, has_text, has_image, log)
-    return Predicted(log, share)
+    return Predicted(log, share, features)
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
