@@ -8,7 +8,7 @@ model saw in training. Nothing in it is executed when it is read. Knows no flow,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -25,12 +25,14 @@ from rayon.calibration import Tempering
 from rayon.config import ImageBranch, NgramBranch, Preprocess, TextBranch
 from rayon.models.encoders import EncoderError, load_image_encoder, load_text_encoder
 from rayon.models.fusion import Pool
+from rayon.models.neighbours import Neighbours
 from rayon.models.network import Branch, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import Projection
 from rayon.models.served import Served
 
 _PROJECTED = ("mean", "scale", "components")
+_REMEMBERED = ("mean", "axes", "labels")
 
 
 class Thresholds(NamedTuple):
@@ -95,6 +97,10 @@ def dump_bundle(bundle: Bundle) -> bytes:
     if served.vectorizer is not None:
         tensors["ngram.buckets"] = torch.from_numpy(served.vectorizer.buckets)
         tensors["ngram.idf"] = torch.from_numpy(served.vectorizer.idf)
+    for modality, known in served.neighbours.items():
+        for name in _REMEMBERED:
+            tensors[f"neighbours.{modality}.{name}"] = torch.from_numpy(getattr(known, name))
+        tensors[f"neighbours.{modality}.keys"] = torch.from_numpy(known.keys).half()
     for modality, projection in bundle.projections.items():
         for name in _PROJECTED:
             tensors[f"projection.{modality}.{name}"] = torch.from_numpy(getattr(projection, name))
@@ -115,6 +121,10 @@ def dump_bundle(bundle: Bundle) -> bytes:
         "reference": bundle.reference,
         "about": bundle.about,
         "preprocess": _settings(bundle.preprocess),
+        "neighbours": {
+            modality: {"branches": known.branches, "nearest": known.nearest}
+            for modality, known in served.neighbours.items()
+        },
         "projections": {
             modality: {"branches": projection.branches, "residual": projection.residual}
             for modality, projection in bundle.projections.items()
@@ -150,6 +160,10 @@ def read_bundle(data: bytes) -> Bundle:
             for modality, known in document.get("projections", {}).items()
         }
         branches = [Branch(*branch) for branch in document["network"]["branches"]]
+        neighbours = {
+            modality: _neighbours(modality, known, branches, len(facts.categories), tensors)
+            for modality, known in document.get("neighbours", {}).items()
+        }
         trained = {
             branch.name: load_text_encoder(branch.source, text.max_tokens)
             if branch.modality == "text"
@@ -170,6 +184,7 @@ def read_bundle(data: bytes) -> Bundle:
                 {state: tuple(bias) for state, bias in pool["bias"].items()},
                 {state: Tempering(*values) for state, values in pool.get("tempering", {}).items()},
             ),
+            neighbours,
         )
         return Bundle(
             served,
@@ -188,6 +203,22 @@ def read_bundle(data: bytes) -> Bundle:
         raise
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise BundleError(f"the bundle is damaged ({error}): take the artifact again, or train anew.") from error
+
+
+def _neighbours(
+    modality: str, known: Mapping[str, Any], branches: Sequence[Branch], classes: int, tensors: dict[str, Tensor]
+) -> Neighbours:
+    mean, axes, labels, keys = (tensors.pop(f"neighbours.{modality}.{n}").numpy() for n in (*_REMEMBERED, "keys"))
+    dims = {branch.name: branch.dim for branch in branches}
+    width = sum(dims[name] for name in known["branches"])
+    shapes = (mean.shape, axes.shape, keys.shape)
+    if shapes != ((width,), (width, axes.shape[1]), (len(labels), axes.shape[1])):
+        raise ValueError(f"its neighbours have the shapes {shapes}")
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError("a neighbour has a category that the bundle has not")
+    return Neighbours(
+        tuple(known["branches"]), mean, axes, keys.astype(np.float32), labels, max(1, int(known["nearest"]))
+    )
 
 
 def _settings(settings: Any) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from rayon.models.header import read_header
 
-FORMAT = 3
+FORMAT = 4
 """Raised when a bundle of this version can no longer be read by the code of the one before. 1 had neither tempering
 nor preprocess; a bundle of that format is served without the one and with the defaults of the other. 2 had no
-projections; what such a bundle says is observed without views."""
+projections; what such a bundle says is observed without views. 3 remembered no products."""
 
 HEADER = "rayon"
 """The key of the document among a safetensors file's metadata."""

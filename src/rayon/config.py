@@ -151,12 +151,24 @@ class ImageBranch:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class NeighbourBranch:
+    """The `count` training products that resemble a product most, of up to `products` that a model remembers by their
+    frozen features: 768 bytes each with text and photo. Part of decision-level fusion.
+    """
+
+    enabled: bool = True
+    count: Positive = 100
+    products: Positive = 100_000
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Branches:
     """What looks at a product. A branch that is switched off, or has no encoder, is left out."""
 
     ngram: NgramBranch = dataclasses.field(default_factory=NgramBranch)
     text: TextBranch = dataclasses.field(default_factory=TextBranch)
     image: ImageBranch = dataclasses.field(default_factory=ImageBranch)
+    neighbours: NeighbourBranch = dataclasses.field(default_factory=NeighbourBranch)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -31,6 +31,7 @@ from rayon.inputs import Encoded, candidate_branches, make_inputs, split_rows, t
 from rayon.models.classifier import HeldOut, ProductClassifier, class_weights
 from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
 from rayon.models.fusion import fit_pool, fuse, temper_pool
+from rayon.models.neighbours import Neighbours, branch_of, remember
 from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
 from rayon.models.projection import Projection, fit_projection
@@ -162,13 +163,30 @@ def train_candidate(
     load_best(classifier, folder)
     classifier.nodes = module.nodes = ALONE
     held = judge(classifier, module, config)
-    pool = fit_pool(classifier.modalities, held.logits, held.labels, held.has_text, held.has_image)
-    pool = temper_pool(pool, held.logits, held.labels, held.has_text, held.has_image)
-    log, _ = fuse(pool, held.logits, held.has_text, held.has_image)
+    neighbours: dict[str, Neighbours] = {}
+    logits, modalities = dict(held.logits), dict(classifier.modalities)
+    if config.branches.neighbours.enabled and not feature_fusion:
+        neighbours, answers = remember(
+            sized,
+            inputs.features,
+            {"text": targets.has_text, "image": targets.has_image},
+            labels,
+            targets.folds,
+            learn,
+            judged,
+            len(dataset.categories),
+            config.branches.neighbours.count,
+            config.branches.neighbours.products,
+        )
+        logits |= answers
+        modalities |= {branch_of(modality): modality for modality in neighbours}
+    pool = fit_pool(modalities, logits, held.labels, held.has_text, held.has_image)
+    pool = temper_pool(pool, logits, held.labels, held.has_text, held.has_image)
+    log, _ = fuse(pool, logits, held.has_text, held.has_image)
     probabilities = np.exp(log)
     correct = log.argmax(axis=1) == held.labels
     bundle = Bundle(
-        served=serve(classifier.network, vectorizer, pool),
+        served=serve(classifier.network, vectorizer, pool, neighbours),
         categories=dataset.categories,
         text=config.branches.text,
         image=config.branches.image,

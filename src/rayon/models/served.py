@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rayon.data.batches import Batch, BranchInputs, Collator, Targets
 from rayon.models.fusion import Pool, fuse
+from rayon.models.neighbours import Neighbours, branch_of, neighbour_logits
 from rayon.models.network import JOINT, ProductNetwork
 from rayon.models.ngrams import NgramVectorizer
 
@@ -23,11 +24,14 @@ _BATCH = 512
 
 
 class Served(NamedTuple):
-    """What answers: the network with one replica a head, the n-gram columns (None without that branch), the pool."""
+    """What answers: the network with one replica a head, the n-gram columns (None without that branch), the pool, and
+    the remembered products by modality, where there are any.
+    """
 
     network: ProductNetwork
     vectorizer: NgramVectorizer | None
     pool: Pool
+    neighbours: Mapping[str, Neighbours] = MappingProxyType({})
 
 
 class Predicted(NamedTuple):
@@ -41,15 +45,20 @@ class Predicted(NamedTuple):
     features: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
-def serve(trained: ProductNetwork, vectorizer: NgramVectorizer | None, pool: Pool) -> Served:
+def serve(
+    trained: ProductNetwork,
+    vectorizer: NgramVectorizer | None,
+    pool: Pool,
+    neighbours: Mapping[str, Neighbours] = MappingProxyType({}),
+) -> Served:
     """Return what a training has made, less the replicas that only judged it."""
-    return Served(trained.keep_last().cpu().eval(), vectorizer, pool)
+    return Served(trained.keep_last().cpu().eval(), vectorizer, pool, neighbours)
 
 
 def branch_logits(
     served: Served, inputs: BranchInputs, has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return each branch's logits, (N, C), computed on the network's device."""
+    """Return each branch's logits, (N, C), those of the network computed on its device."""
     return _look(served, inputs, has_text, has_image)[0]
 
 
@@ -64,7 +73,7 @@ def _look(
     collate = Collator(inputs, Targets(unknown, np.zeros(count, dtype=np.int64), has_text, has_image))
     device = next(network.parameters()).device
     size = _BATCH if inputs.computed else 32
-    parts = {name: [np.zeros((0, network.classes), dtype=np.float32)] for name in served.pool.branches}
+    parts = {name: [np.zeros((0, network.classes), dtype=np.float32)] for name in network.modalities}
     made = {b.name: [np.zeros((0, b.dim), dtype=np.float32)] for b in network.branches if b.name in network.trained}
     for start in range(0, count, size):
         batch = _moved(collate(range(start, min(start + size, count))), device)
@@ -73,7 +82,10 @@ def _look(
             parts[name].append(logits[:, 0].float().cpu().numpy())
         for name, features in made.items():
             features.append(seen[name].float().cpu().numpy())
-    return _whole(parts), _whole(made)
+    told = _whole(parts)
+    for modality, known in served.neighbours.items():
+        told[branch_of(modality)] = neighbour_logits(known, inputs.features, network.classes)
+    return told, _whole(made)
 
 
 def _whole(parts: Mapping[str, list[NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
