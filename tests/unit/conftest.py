@@ -89,6 +89,7 @@ def make_config(catalogue, bert, tmp_path) -> Callable[..., Config]:
             "ngram": {"log2_buckets": 12},
             "text": {"encoders": [bert], "max_tokens": 16},
             "image": {"encoders": [NET], "side": 32},
+            "neighbours": {},
         }
         for name, changes in sections.pop("branches", {}).items():
             branches[name] = {**branches[name], **changes}

@@ -25,6 +25,7 @@ from rayon.config import ImageBranch, NgramBranch, TextBranch
 from rayon.data.batches import BranchInputs
 from rayon.models.encoders import load_image_encoder
 from rayon.models.fusion import PRESENCES, Pool
+from rayon.models.neighbours import branch_of, fit_neighbours
 from rayon.models.served import Served, predict, serve
 
 TINY = "timm:test_resnet@random"
@@ -89,6 +90,48 @@ def test_what_is_read_is_what_was_written(make_bundle, feature_fusion):
     np.testing.assert_allclose(after.log_probabilities, before.log_probabilities, atol=1e-6)
     np.testing.assert_allclose(after.text_share, before.text_share, atol=1e-6)
     assert dump_bundle(restored) == data
+
+
+@pytest.fixture
+def remembering(make_bundle):
+    """A bundle that remembers products, with its toy catalogue."""
+    toy, bundle = make_bundle()
+    rows, labels = np.arange(60), toy.targets.labels
+    known = {name: fit_neighbours(toy.inputs.features, [name], rows, labels, 8, 5) for name in ("text", "image")}
+    pool = bundle.served.pool
+    names = tuple(map(branch_of, known))
+    pool = pool._replace(
+        branches=(*pool.branches, *names),
+        modalities=(*pool.modalities, *known),
+        weights={state: (*weights, 0.7, 0.4) for state, weights in pool.weights.items()},
+    )
+    return toy, bundle._replace(served=bundle.served._replace(pool=pool, neighbours=known))
+
+
+def test_remembered_products_come_back(remembering, make_bundle):
+    toy, bundle = remembering
+    data = dump_bundle(bundle)
+    restored = read_bundle(data)
+    for modality, known in bundle.served.neighbours.items():
+        for mine, theirs in zip(known, restored.served.neighbours[modality], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    before, after = predictions(bundle, toy), predictions(restored, toy)
+    np.testing.assert_allclose(after.log_probabilities, before.log_probabilities, atol=1e-6)
+    _, without = make_bundle()
+    assert np.abs(before.log_probabilities - predictions(without, toy).log_probabilities).max() > 0.01
+    assert dump_bundle(restored) == data
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("labels", torch.full((60,), 99)), ("keys", torch.zeros(60, 7).half()), ("mean", torch.zeros(3))],
+)
+def test_remembered_products_that_cannot_be_are_refused(remembering, name, value):
+    _, bundle = remembering
+    data = dump_bundle(bundle)
+    tensors = {**load_tensors(data), f"neighbours.text.{name}": value}
+    with pytest.raises(BundleError, match="damaged"):
+        read_bundle(save_tensors(tensors, metadata={"rayon": json.dumps(describe_bundle(data))}))
 
 
 ANOTHER_PROCESS = """

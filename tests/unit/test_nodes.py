@@ -53,6 +53,7 @@ def together(tmp_path) -> Together:
             port = free.getsockname()[1]
 
         def call(rank: int) -> None:
+            torch.set_num_threads(1)  # the threads that the parent computes with are not there after a fork
             value, error = None, None
             try:
                 value = function(Nodes(rank, size, port=port, **more))

@@ -257,6 +257,23 @@ def test_encoders_trained_end_to_end_change_and_are_bundled(workers, make_config
     np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
 
 
+def test_remembered_products_have_a_say_unless_they_are_switched_off(make_config, train):
+    trained, dataset, encoded = train("fusion", make_config())
+    bundle = read_bundle(trained.bundle)
+    assert bundle.served.pool.branches[-2:] == ("neighbours-text", "neighbours-image")
+    frame, known = dataset.frame.iloc[trained.rows], bundle.served.neighbours
+    assert (
+        len(known["text"].labels) == frame["has_text"].sum() and len(known["image"].labels) == frame["has_image"].sum()
+    )
+    served = predict_rows(trained, dataset, encoded, gold(dataset))
+    assert np.isfinite(served.log_probabilities).all()
+    without, *_ = train("fusion", make_config(branches={"neighbours": {"enabled": False}}))
+    assert read_bundle(without.bundle).served.neighbours == {}
+    few, *_ = train("text", make_config(branches={"neighbours": {"products": 40, "count": 3}}))
+    (known,) = read_bundle(few.bundle).served.neighbours.values()
+    assert len(known.labels) == 40 and known.nearest == 3
+
+
 def test_a_candidate_without_branches_says_what_to_do(make_config, train):
     config = make_config(branches={"image": {"encoders": []}})
     with pytest.raises(ValueError, match="the candidate 'image' has no branch"):
