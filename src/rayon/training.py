@@ -166,17 +166,9 @@ def train_candidate(
     neighbours: dict[str, Neighbours] = {}
     logits, modalities = dict(held.logits), dict(classifier.modalities)
     if config.branches.neighbours.enabled and not feature_fusion:
+        classes = len(dataset.categories)
         neighbours, answers = remember(
-            sized,
-            inputs.features,
-            {"text": targets.has_text, "image": targets.has_image},
-            labels,
-            targets.folds,
-            learn,
-            judged,
-            len(dataset.categories),
-            config.branches.neighbours.count,
-            config.branches.neighbours.products,
+            sized, inputs.features, targets, learn, judged, classes, config.branches.neighbours
         )
         logits |= answers
         modalities |= {branch_of(modality): modality for modality in neighbours}

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rayon.config import NeighbourBranch
+from rayon.data.batches import Targets
 from rayon.models.computed import is_computed
 from rayon.models.network import Branch
 
@@ -130,26 +132,24 @@ def held_out_logits(
 def remember(
     branches: Sequence[Branch],
     features: Mapping[str, Floats],
-    present: Mapping[str, NDArray[np.bool_]],
-    labels: NDArray[np.int64],
-    folds: NDArray[np.int64],
+    targets: Targets,
     learn: NDArray[np.int64],
     judged: NDArray[np.int64],
     classes: int,
-    nearest: int,
-    most: int,
+    settings: NeighbourBranch,
 ) -> tuple[dict[str, Neighbours], dict[str, Floats]]:
     """Remember the products that are learnt from, for each modality that frozen encoders look at.
 
     Args:
-        features: (N, D) by branch, of all products; likewise `labels` and `folds`, (N,), and, by modality, `present`.
-        learn: rows to remember, of which `most` are, evenly spread.
+        features: (N, D) by branch, of all products; `targets` are those of the same.
+        learn: rows to remember, of which `settings.products` are, evenly spread.
         judged: rows that held-out answers are wanted for.
 
     Returns:
         The neighbours by modality, and their held-out answers, (len(judged), classes), by `branch_of` it.
     """
     found, answers = {}, {}
+    present = {"text": targets.has_text, "image": targets.has_image}
     for modality, length in LENGTHS.items():
         names = [
             b.name
@@ -159,8 +159,9 @@ def remember(
         rows = learn[present[modality][learn]]
         if not names or not len(rows):
             continue
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
-        found[modality] = fit_neighbours(features, names, rows, labels, length, nearest)
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), settings.products)).astype(np.int64)]
+        found[modality] = fit_neighbours(features, names, rows, targets.labels, length, settings.count)
+        folds = targets.folds
         answers[branch_of(modality)] = held_out_logits(
             found[modality], folds[rows], features, judged, folds[judged], classes
         )

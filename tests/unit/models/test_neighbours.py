@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rayon.config import NeighbourBranch
+from rayon.data.batches import Targets
 from rayon.models.neighbours import (
     DOUBT,
     LENGTHS,
@@ -88,18 +90,18 @@ def test_where_nobody_has_a_say_all_categories_are_as_likely(products):
 
 def test_what_is_remembered_of_which_modality(products):
     features, labels, folds = products
-    present = {"text": np.arange(400) % 2 == 0, "image": np.arange(400) < 150}
-    learn, judged = np.arange(300), np.arange(300, 400)
-    found, answers = remember(BRANCHES, features, present, labels, folds, learn, judged, CLASSES, 10, 100)
+    targets = Targets(labels, folds, has_text=np.arange(400) % 2 == 0, has_image=np.arange(400) < 150)
+    rest = (np.arange(300), np.arange(300, 400), CLASSES, NeighbourBranch(count=10, products=100))
+    found, answers = remember(BRANCHES, features, targets, *rest)
     assert found["text"].branches == ("a", "b") and found["image"].branches == ("photo",)
     assert found["text"].keys.shape == (100, 32) and found["image"].keys.shape == (100, LENGTHS["image"])
     assert set(answers) == {branch_of("text"), branch_of("image")}
     assert all(log.shape == (100, CLASSES) for log in answers.values())
     np.testing.assert_array_equal(found["text"].keys, found["text"].keys.astype(np.float16).astype(np.float32))
     trained = [branch._replace(kind="encoder") if branch.modality == "text" else branch for branch in BRANCHES]
-    assert set(remember(trained, features, present, labels, folds, learn, judged, CLASSES, 10, 100)[0]) == {"image"}
-    nothing = {**present, "image": np.zeros(400, bool)}
-    assert set(remember(BRANCHES, features, nothing, labels, folds, learn, judged, CLASSES, 10, 100)[0]) == {"text"}
+    assert set(remember(trained, features, targets, *rest)[0]) == {"image"}
+    nothing = targets._replace(has_image=np.zeros(400, bool))
+    assert set(remember(BRANCHES, features, nothing, *rest)[0]) == {"text"}
 
 
 def test_a_single_product_and_equal_products_are_no_error(products):
