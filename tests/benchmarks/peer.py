@@ -7,7 +7,7 @@ What is the same for both: the products of train + validation and of the gold se
 description, after 'query: '), photos shrunk to 224 pixels, the first 64 tokens, the weights of multilingual-e5-small
 (its 4-bit blocks as float32) with mean pooling and of EfficientNet-Lite0. What is not: AutoGluon tunes both encoders
 end to end, augments photos and crops their middle, and stops by the validation products; it has neither our second text
-encoder (USE, which is no transformers model) nor word and character n-grams.
+encoder (USE, which is no transformers model) nor word and character n-grams, nor neighbours.
 """
 
 from __future__ import annotations
