@@ -76,7 +76,8 @@ NOTES = (
     "says that such a budget does not suffice to tune encoders on a CPU, and nothing of how good it becomes. A limit "
     "that has no row was not measured.",
     "AutoGluon has the same text, photos, tokens and weights of multilingual-e5-small and EfficientNet-Lite0, tuned "
-    "end to end with its own recipe; it lacks the second text encoder, n-grams and neighbours (tests/benchmarks/peer.py).",
+    "end to end with its own recipe; it lacks the second text encoder, n-grams and neighbours "
+    "(tests/benchmarks/peer.py).",
 )
 
 
