@@ -44,7 +44,7 @@ def predict_gold(bundle: Bundle, dataset: Dataset, encoded: Encoded) -> GoldPred
     rows = gold_rows(dataset)
     frame = dataset.frame.iloc[rows]
     network = bundle.served.network
-    trained = {b.name: network.encoder(b.name) for b in network.branches if b.kind == "encoder"}
+    trained = {name: network.encoder(name) for name in network.trained}
     inputs = make_inputs(dataset, rows, network.branches, encoded, bundle.served.vectorizer, trained, bundle.image.side)
     has_text, has_image = frame["has_text"].to_numpy(dtype=bool), frame["has_image"].to_numpy(dtype=bool)
     nothing = np.zeros_like(has_text)

@@ -175,7 +175,7 @@ class Predictor:
         texts = [product_text(*both) for both in zip(prepared.designations, prepared.descriptions, strict=True)]
         photos = prepared.photos
         branches = served.network.branches
-        trained: dict[str, Any] = {b.name: served.network.encoder(b.name) for b in branches if b.kind == "encoder"}
+        trained: dict[str, Any] = {name: served.network.encoder(name) for name in served.network.trained}
         side = bundle.image.side
         return BranchInputs(
             grams={

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from rayon.config import NeighbourBranch
 from rayon.data.batches import Targets
 from rayon.models.computed import is_computed
 from rayon.models.network import Branch
+from rayon.models.projection import evenly
 
 Floats = NDArray[np.float32]
 
@@ -81,15 +83,12 @@ def fit_neighbours(
     """
     mean = np.concatenate([features[name][rows].mean(axis=0, dtype=np.float64) for name in branches])
     mean = mean.astype(np.float32)
-    found = Neighbours(
-        tuple(branches), mean, np.eye(len(mean), dtype=np.float32), np.empty((0, 0), np.float32), labels[rows], nearest
-    )
-    sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(np.int64)]
-    centred = _centred(found, features, sample)
-    spread, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(sample))
+    centred = _centred(features, branches, mean, evenly(rows, _SAMPLE))
+    spread, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(centred))
     spread, axes = spread[-length:], axes[:, -length:]
     axes = axes / np.maximum(spread, 1e-6 * max(spread[-1], 1e-12)) ** 0.25
-    found = found._replace(axes=axes.astype(np.float32))
+    nobody = np.empty((0, axes.shape[1]), dtype=np.float32)
+    found = Neighbours(tuple(branches), mean, axes.astype(np.float32), nobody, labels[rows], nearest)
     return found._replace(keys=_places(found, features, rows).astype(np.float16).astype(np.float32))
 
 
@@ -121,9 +120,7 @@ def held_out_logits(
     places = _places(neighbours, features, rows)
     found = np.empty((len(asking), classes), dtype=np.float32)
     for fold in np.unique(asking):
-        others, mine = folds != fold, asking == fold
-        if fold < 0:
-            others = np.ones_like(others)
+        others, mine = (folds != fold) | (fold < 0), asking == fold
         keys, labels = neighbours.keys[others], neighbours.labels[others]
         found[mine] = _said(places[mine], keys, labels, neighbours.nearest, classes)
     return found
@@ -159,7 +156,7 @@ def remember(
         rows = learn[present[modality][learn]]
         if not names or not len(rows):
             continue
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), settings.products)).astype(np.int64)]
+        rows = evenly(rows, settings.products)
         found[modality] = fit_neighbours(features, names, rows, targets.labels, length, settings.count)
         folds = targets.folds
         answers[branch_of(modality)] = held_out_logits(
@@ -168,11 +165,11 @@ def remember(
     return found, answers
 
 
-def _centred(neighbours: Neighbours, features: Mapping[str, Floats], rows: NDArray[np.int64]) -> Floats:
+def _centred(features: Mapping[str, Floats], branches: Sequence[str], mean: Floats, rows: NDArray[np.int64]) -> Floats:
     parts, start = [], 0
-    for name in neighbours.branches:
+    for name in branches:
         part = features[name][rows].astype(np.float32)
-        part -= neighbours.mean[start : start + part.shape[1]]
+        part -= mean[start : start + part.shape[1]]
         parts.append(_unit(part))
         start += part.shape[1]
     return np.concatenate(parts, axis=1)
@@ -182,12 +179,13 @@ def _places(neighbours: Neighbours, features: Mapping[str, Floats], rows: NDArra
     found = np.empty((len(rows), neighbours.axes.shape[1]), dtype=np.float32)
     for start in range(0, len(rows), _CHUNK):  # features put side by side, of all at once, would fill the memory
         part = slice(start, start + _CHUNK)
-        found[part] = _unit(_centred(neighbours, features, rows[part]) @ neighbours.axes)
+        centred = _centred(features, neighbours.branches, neighbours.mean, rows[part])
+        found[part] = _unit(centred @ neighbours.axes)
     return found
 
 
 def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    unit: Floats = F.normalize(torch.from_numpy(rows), dim=1, eps=1e-6).numpy()
     return unit
 
 

@@ -51,13 +51,18 @@ class View(NamedTuple):
     novelty: Floats
 
 
+def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return `most` of some rows, evenly spread over them, or all where they are fewer."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+
+
 def fit_projection(features: Mapping[str, Floats], branches: Sequence[str], rows: NDArray[np.int64]) -> Projection:
     """Fit the projection of one modality's feature branches, (N, D) each, on the products `rows` that have it.
 
     At most 5,000 of them, evenly spread, are looked at. With fewer products, or fewer features that vary, than
     DIMENSIONS the last components are zeros.
     """
-    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(np.int64)] if len(rows) else rows
+    chosen = evenly(rows, _ROWS)
     from sklearn.decomposition import PCA  # takes a second, and who only knows DIMENSIONS fits nothing
 
     stacked = np.concatenate([features[name][chosen] for name in branches], axis=1).astype(np.float32)

@@ -74,7 +74,7 @@ def _look(
     device = next(network.parameters()).device
     size = _BATCH if inputs.computed else 32
     parts = {name: [np.zeros((0, network.classes), dtype=np.float32)] for name in network.modalities}
-    made = {b.name: [np.zeros((0, b.dim), dtype=np.float32)] for b in network.branches if b.name in network.trained}
+    made = {b.name: [np.zeros((0, b.dim), dtype=np.float32)] for b in network.branches if b.kind == "encoder"}
     for start in range(0, count, size):
         batch = _moved(collate(range(start, min(start + size, count))), device)
         seen = network.see(batch)
