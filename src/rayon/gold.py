@@ -15,7 +15,7 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.inputs import Encoded, make_inputs, split_rows, texts_of
 from rayon.models.baseline import baseline_probabilities
-from rayon.models.served import predict
+from rayon.models.served import predict_each
 from rayon.report import Report, macro_f1_where, make_report
 
 
@@ -49,16 +49,15 @@ def predict_gold(bundle: Bundle, dataset: Dataset, encoded: Encoded) -> GoldPred
     has_text, has_image = frame["has_text"].to_numpy(dtype=bool), frame["has_image"].to_numpy(dtype=bool)
     nothing = np.zeros_like(has_text)
     modalities = {branch.modality for branch in network.branches}
-    whole = predict(bundle.served, inputs, has_text, has_image)
-    without_photo = predict(bundle.served, inputs, has_text, nothing) if "text" in modalities else None
-    without_text = predict(bundle.served, inputs, nothing, has_image) if "image" in modalities else None
+    presences = [(has_text, has_image), (has_text, nothing), (nothing, has_image)]
+    whole, without_photo, without_text = predict_each(bundle.served, inputs, presences)
     return GoldPredictions(
         rows,
         frame["label"].to_numpy().astype(np.int64),
         whole.log_probabilities.astype(np.float32),
         whole.text_share.astype(np.float32),
-        without_photo.log_probabilities.astype(np.float32) if without_photo else None,
-        without_text.log_probabilities.astype(np.float32) if without_text else None,
+        without_photo.log_probabilities.astype(np.float32) if "text" in modalities else None,
+        without_text.log_probabilities.astype(np.float32) if "image" in modalities else None,
     )
 
 

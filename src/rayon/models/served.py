@@ -6,7 +6,7 @@ where inputs come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -100,11 +100,28 @@ def predict(
     In feature-level fusion the text's share is measured by leaving a modality out: how much the log-probability of the
     best class falls without text, against how much it falls without the photo.
     """
-    logits, features = _look(served, inputs, has_text, has_image)
-    log, share = fuse(served.pool, logits, has_text, has_image)
-    if JOINT in served.pool.branches:
-        share = _share_by_occlusion(served, inputs, has_text, has_image, log)
-    return Predicted(log, share, features)
+    return predict_each(served, inputs, [(has_text, has_image)])[0]
+
+
+def predict_each(
+    served: Served, inputs: BranchInputs, presences: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+) -> list[Predicted]:
+    """Classify N products as often as there are presences, each a pair of who has a text and who a photo, (N,).
+
+    What a branch of decision-level fusion sees does not depend on what else is there: it is asked once for all.
+    """
+    joint = JOINT in served.pool.branches
+    seen: list[tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]] = []
+    found = []
+    for has_text, has_image in presences:
+        if joint or not seen:
+            seen = [_look(served, inputs, has_text, has_image)]
+        logits, features = seen[0]
+        log, share = fuse(served.pool, logits, has_text, has_image)
+        if joint:
+            share = _share_by_occlusion(served, inputs, has_text, has_image, log)
+        found.append(Predicted(log, share, features))
+    return found
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:

@@ -9,7 +9,7 @@ import torch
 from rayon.data.batches import BranchInputs, Collator
 from rayon.models.fusion import fit_pool, fuse
 from rayon.models.network import JOINT
-from rayon.models.served import branch_logits, predict, serve
+from rayon.models.served import branch_logits, predict, predict_each, serve
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -99,6 +99,22 @@ def test_feature_fusion_answers_with_what_there_is(make_served):
         asked = text | image
         guess = predict(served, inputs, text, image).log_probabilities.argmax(axis=1)
         assert (guess == labels)[asked].mean() > 0.55
+
+
+@pytest.mark.parametrize(("feature_fusion", "times"), [(False, 1), (True, 3)])
+def test_branches_are_asked_once_for_all_presences(make_served, monkeypatch, feature_fusion, times):
+    toy, _, served = make_served(feature_fusion=feature_fusion)
+    inputs, has_text, has_image = rows_of(toy, np.arange(120))
+    nothing = np.zeros(120, dtype=bool)
+    presences = [(has_text, has_image), (has_text, nothing), (nothing, has_image)]
+    apart = [predict(served, inputs, *presence) for presence in presences]
+    asked, answer = [], served.network.answer
+    monkeypatch.setattr(served.network, "answer", lambda seen, batch: asked.append(1) or answer(seen, batch))
+    for one, other in zip(predict_each(served, inputs, presences), apart, strict=True):
+        np.testing.assert_array_equal(one.log_probabilities, other.log_probabilities)
+        np.testing.assert_array_equal(one.text_share, other.text_share)
+    by_occlusion = 2 * len(presences) if feature_fusion else 0
+    assert len(asked) == times + by_occlusion
 
 
 def test_one_branch_can_be_served_alone(make_served):
