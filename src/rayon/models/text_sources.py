@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rayon.models import bundled_e5, bundled_use
@@ -19,6 +20,7 @@ from rayon.models.bundled import EncoderError, cached, hash_fields, hash_file
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PretrainedConfig
 
 RANDOM = "@random"
 _TOKENISER_SUFFIXES = (".json", ".txt", ".model")
@@ -153,10 +155,8 @@ def _load_hf(source: str, folder: Path, at_random: bool) -> LoadedText:
                 torch.manual_seed(0)
                 body = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
         else:
-            body = AutoModel.from_pretrained(
-                folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
-    except (OSError, ValueError, KeyError) as error:
+            body = _read_body(source, folder, config)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise EncoderError(
             f"{source}: {folder} is no folder of a transformers encoder and its tokenizer: {error}"
         ) from error
@@ -168,6 +168,37 @@ def _load_hf(source: str, folder: Path, at_random: bool) -> LoadedText:
     return LoadedText(
         MeanPooled(body), HubTokenise(tokenizer), config.hidden_size, limit if limit < _LONGEST_BELIEVABLE else None
     )
+
+
+def _read_body(source: str, folder: Path, config: PretrainedConfig) -> nn.Module:
+    """Return a transformer with the weights of a folder, all of them: what a file lacks would be drawn at random."""
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    told, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        found: tuple[nn.Module, dict[str, Any]] = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    finally:
+        logging.set_verbosity(told)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    body, info = found
+    missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise EncoderError(
+            f"{source}: {folder} lacks {len(missing)} of the weights that its config.json asks for, such as "
+            f"{missing[0]}; save the whole model again with save_pretrained(folder)"
+        )
+    return body
 
 
 def _folder(source: str, where: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import multiprocessing
 import pickle
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rayon.models import bundled, bundled_image
 from rayon.models.encoders import EncoderError, encoder_key, load_image_encoder, load_text_encoder
@@ -282,6 +284,47 @@ def test_pickled_weights_are_not_loaded(hf_folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(EncoderError, match=r"no \.safetensors file"):
         load_text_encoder(f"hf:{folder}", 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda weights: weights.pop("encoder.layer.1.output.dense.weight"),
+            r"lacks 1 of the weights.*layer\.1\.output",
+        ),
+        (lambda weights: weights.update({"embeddings.word_embeddings.weight": torch.zeros(5, 16)}), "no folder of a"),
+    ],
+)
+def test_weights_that_a_folder_lacks_are_not_drawn_at_random(hf_folder, change, message):
+    file = hf_folder() / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(EncoderError, match=message):
+        load_text_encoder(f"hf:{file.parent}", 16)
+
+
+def test_a_truncated_file_of_weights_is_explained(hf_folder):
+    file = hf_folder() / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(EncoderError, match="no folder of a transformers encoder"):
+        load_text_encoder(f"hf:{file.parent}", 16)
+
+
+def test_loading_weights_says_nothing_when_nothing_is_wrong(hf_folder, capfd, caplog):
+    file = hf_folder() / "model.safetensors"
+    weights = {name: weight for name, weight in load_file(file).items() if not name.startswith("pooler.")}
+    save_file(weights, file, metadata={"format": "pt"})
+    capfd.readouterr()
+    transformers = logging.getLogger("transformers")
+    transformers.addHandler(caplog.handler)  # what it says does not reach the root's handlers
+    try:
+        load_text_encoder(f"hf:{file.parent}", 16)
+    finally:
+        transformers.removeHandler(caplog.handler)
+    told = capfd.readouterr()
+    assert told.out + told.err + caplog.text == ""
 
 
 def test_asking_for_more_tokens_than_a_model_reads_is_an_error(hf_folder):
