@@ -30,7 +30,7 @@ from rayon.fitting import History, fit, judge, load_best
 from rayon.inputs import Encoded, candidate_branches, make_inputs, split_rows, texts_of
 from rayon.models.classifier import HeldOut, ProductClassifier, class_weights
 from rayon.models.encoders import ImageEncoder, TextEncoder, encoder_key, load_image_encoder, load_text_encoder
-from rayon.models.fusion import fit_pool, fuse, temper_pool
+from rayon.models.fusion import cross_fuse, fit_pool, temper_pool
 from rayon.models.neighbours import Neighbours, branch_of, remember
 from rayon.models.network import Branch
 from rayon.models.ngrams import NgramVectorizer
@@ -40,13 +40,17 @@ from rayon.models.warm_start import WarmStartError, dump_heads, take_up
 from rayon.nodes import ALONE, Nodes, joined
 from rayon.schema import TooLittleError
 
+_PARTS = 5
+"""Of held-out products without folds: each is judged by a pool that was fitted to the others."""
+
 
 class Trained(NamedTuple):
     """What training a candidate leaves, all of it plain data.
 
-    `held_out` says, for each product outside the gold set, its row in the dataset, its label, the fused probabilities
-    (M, C) of heads that never learnt from it. `history` has a row an epoch. `heads` are for a later training to go on
-    from: None where `trainer.warm_epochs` is 0, or encoders were trained as well. `warm`: it went on from earlier ones.
+    `rows`, `labels` and `probabilities` say of each product that was held out its row in the dataset, its label and
+    what heads and a pool that never learnt from it make of it, (M, C). `history` has a row an epoch. `heads` are for a
+    later training to go on from: None where `trainer.warm_epochs` is 0, or encoders were trained as well. `warm`: it
+    went on from earlier ones.
     """
 
     bundle: bytes
@@ -74,8 +78,9 @@ def train_candidate(
     """Train the candidate 'text', 'image' or 'fusion' and bundle it.
 
     Frozen encoders: heads are cross-fitted on train + validation, every product is judged by the replica that never saw
-    it, and those judgements calibrate, weigh the branches and set thresholds. Trainable encoders, feature-level fusion
-    or `folds: 0`: heads learn from train and the validation split judges. The gold set is not touched here.
+    it, and those judgements weigh and calibrate the branches; thresholds are set by what a pool fitted to the other
+    folds says. Trainable encoders, feature-level fusion or `folds: 0`: heads learn from train and the validation split
+    judges. The gold set is not touched here.
 
     Args:
         folder: checkpoints are written to `<folder>/last.ckpt` every epoch; the same training found there is continued.
@@ -174,9 +179,9 @@ def train_candidate(
         modalities |= {branch_of(modality): modality for modality in neighbours}
     pool = fit_pool(modalities, logits, held.labels, held.has_text, held.has_image)
     pool = temper_pool(pool, logits, held.labels, held.has_text, held.has_image)
-    log, _ = fuse(pool, logits, held.has_text, held.has_image)
-    probabilities = np.exp(log)
-    correct = log.argmax(axis=1) == held.labels
+    parts = targets.folds[judged] if folds else np.arange(len(judged)) % _PARTS
+    probabilities = np.exp(cross_fuse(modalities, logits, held.labels, held.has_text, held.has_image, parts))
+    correct = probabilities.argmax(axis=1) == held.labels
     bundle = Bundle(
         served=serve(classifier.network, vectorizer, pool, neighbours),
         categories=dataset.categories,

@@ -18,6 +18,7 @@ from rayon.bundle import read_bundle
 from rayon.data.dataset import Dataset
 from rayon.inputs import Encoded, make_inputs, split_rows
 from rayon.models.encoders import encoder_key, load_image_encoder, load_text_encoder
+from rayon.models.fusion import cross_fuse
 from rayon.models.served import Predicted, branch_logits, predict
 from rayon.training import Trained, train_candidate
 
@@ -27,8 +28,8 @@ pytestmark = [
 ]
 
 
-def predict_rows(trained: Trained, dataset: Dataset, encoded: Encoded, rows: np.ndarray) -> Predicted:
-    """What a fresh reading of the bundle says of some rows."""
+def asked(trained: Trained, dataset: Dataset, encoded: Encoded, rows: np.ndarray) -> tuple:
+    """What a fresh reading of the bundle is asked about some rows: served, inputs, who has a text, who has a photo."""
     bundle = read_bundle(trained.bundle)
     network = bundle.served.network
     encoders = {b.name: network.encoder(b.name) for b in network.branches if b.kind == "encoder"}
@@ -36,7 +37,21 @@ def predict_rows(trained: Trained, dataset: Dataset, encoded: Encoded, rows: np.
         dataset, rows, network.branches, encoded, bundle.served.vectorizer, encoders, bundle.image.side
     )
     frame = dataset.frame.iloc[rows]
-    return predict(bundle.served, inputs, frame["has_text"].to_numpy(bool), frame["has_image"].to_numpy(bool))
+    return bundle.served, inputs, frame["has_text"].to_numpy(bool), frame["has_image"].to_numpy(bool)
+
+
+def predict_rows(trained: Trained, dataset: Dataset, encoded: Encoded, rows: np.ndarray) -> Predicted:
+    """What a fresh reading of the bundle says of some rows."""
+    return predict(*asked(trained, dataset, encoded, rows))
+
+
+def judged_again(trained: Trained, dataset: Dataset, encoded: Encoded) -> np.ndarray:
+    """What the bundle's one replica says of a validation split that judged, each fifth by a pool of the others."""
+    served, inputs, has_text, has_image = asked(trained, dataset, encoded, trained.rows)
+    logits = branch_logits(served, inputs, has_text, has_image)
+    modalities = dict(zip(served.pool.branches, served.pool.modalities, strict=True))
+    parts = np.arange(len(trained.rows)) % 5
+    return np.exp(cross_fuse(modalities, logits, trained.labels, has_text, has_image, parts))
 
 
 def gold(dataset: Dataset) -> np.ndarray:
@@ -205,8 +220,7 @@ def test_without_folds_the_validation_split_judges(make_config, train):
     trained, dataset, encoded = train("fusion", make_config(fusion={"folds": 0}))
     assert set(dataset.frame["split"].iloc[trained.rows]) == {"validation"}
     # the judge is the very model that is served
-    served = predict_rows(trained, dataset, encoded, trained.rows)
-    np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
+    np.testing.assert_allclose(judged_again(trained, dataset, encoded), trained.probabilities, atol=1e-4)
 
 
 def test_with_folds_learnt_products_are_judged_by_somebody_else(make_config, load, tmp_path):
@@ -222,21 +236,15 @@ def test_with_folds_learnt_products_are_judged_by_somebody_else(make_config, loa
     trained = train_candidate("text", dataset, encoded, config, tmp_path)
     assert (trained.probabilities.argmax(axis=1) == trained.labels).mean() < 0.4
     # the pool, which knows that judges could only guess, is left out
-    bundle = read_bundle(trained.bundle)
-    inputs = make_inputs(
-        dataset, trained.rows, bundle.served.network.branches, encoded, bundle.served.vectorizer, {}, 32
-    )
-    frame = dataset.frame.iloc[trained.rows]
-    there = frame["has_text"].to_numpy(bool)
-    logits = branch_logits(bundle.served, inputs, there, frame["has_image"].to_numpy(bool))["ngram"]
+    served, inputs, there, has_image = asked(trained, dataset, encoded, trained.rows)
+    logits = branch_logits(served, inputs, there, has_image)["ngram"]
     assert (logits.argmax(axis=1) == trained.labels)[there].mean() > 0.8
 
 
 def test_feature_fusion_trains_and_is_served_as_it_was_judged(make_config, train):
     trained, dataset, encoded = train("fusion", make_config(fusion={"kind": "feature"}, trainer={"max_epochs": 12}))
     assert set(dataset.frame["split"].iloc[trained.rows]) == {"validation"}
-    served = predict_rows(trained, dataset, encoded, trained.rows)
-    np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
+    np.testing.assert_allclose(judged_again(trained, dataset, encoded), trained.probabilities, atol=1e-4)
     assert gold_f1(trained, dataset, encoded) > 0.6
 
 
@@ -253,8 +261,7 @@ def test_encoders_trained_end_to_end_change_and_are_bundled(workers, make_config
     for source, original in ((bert, load_text_encoder(bert, 16)), (NET, load_image_encoder(NET, 32))):
         moved = bundle.served.network.encoder(source).state_dict()
         assert any((moved[name] - weight).abs().max() > 1e-3 for name, weight in original.named_parameters()), source
-    served = predict_rows(trained, dataset, encoded, trained.rows)
-    np.testing.assert_allclose(np.exp(served.log_probabilities), trained.probabilities, atol=1e-4)
+    np.testing.assert_allclose(judged_again(trained, dataset, encoded), trained.probabilities, atol=1e-4)
 
 
 def test_remembered_products_have_a_say_unless_they_are_switched_off(make_config, train):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from rayon.calibration import Tempering, fit_tempering, log_softmax, temper
+from rayon.models.projection import evenly
 
 PRESENCES = ("both", "text", "image")
 """What a product may have to look at. 'neither' is refused before it gets here."""
@@ -22,6 +23,8 @@ PRESENCES = ("both", "text", "image")
 _RIDGE = 1e-3
 _BIAS_RIDGE = 1e-3
 _ENOUGH_ALONE = 50
+_ENOUGH = 5000
+"""Held-out products that teach a pool which only judges others: more would not change what it says of them."""
 
 
 class Pool(NamedTuple):
@@ -52,6 +55,7 @@ def fit_pool(
     labels: NDArray[np.integer],
     has_text: NDArray[np.bool_],
     has_image: NDArray[np.bool_],
+    presences: Sequence[str] = PRESENCES,
 ) -> Pool:
     """Find the weights under which held-out predictions are most likely (linear in log-probabilities: Hinton's product
     of experts, weighted, plus a bias; convex, so the answer is unique).
@@ -64,6 +68,7 @@ def fit_pool(
         modalities: 'text', 'image' or 'both' of each branch.
         logits: each branch's (N, C) logits, from heads that did not learn from those products.
         labels: (N,) ints in [0, C).
+        presences: those to find weights for; in others no branch has a say.
     """
     names = tuple(modalities)
     kinds = tuple(modalities[name] for name in names)
@@ -74,7 +79,7 @@ def fit_pool(
         rows = _examples(state, kinds, has_text, has_image)
         seeing = [i for i, kind in enumerate(kinds) if state == "both" or kind in ("both", state)]
         found, shift = np.zeros(len(names)), np.zeros(classes)
-        if seeing:
+        if seeing and state in presences:
             stacked = np.stack([log_softmax(logits[names[i]][rows]) for i in seeing])
             found[seeing], shift = _fit_weights(stacked, labels[rows])
         weights[state] = tuple(map(float, found))
@@ -99,6 +104,29 @@ def temper_pool(
             mixed, _ = fuse(pool._replace(tempering={}), part, seen & (state != "image"), seen & (state != "text"))
             found[state] = fit_tempering(mixed, labels[rows])
     return pool._replace(tempering=found)
+
+
+def cross_fuse(
+    modalities: Mapping[str, str],
+    logits: Mapping[str, NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    has_text: NDArray[np.bool_],
+    has_image: NDArray[np.bool_],
+    parts: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Return the log-probabilities (N, C) that tempered pools give to held-out products, each part (N,) by a pool that
+    was fitted to the others: what a pool says of those that it was fitted to promises more than it keeps.
+    """
+    told = np.empty(next(iter(logits.values())).shape, dtype=np.float64)
+    state = presence(has_text, has_image)
+    for part in np.unique(parts):
+        mine, others = parts == part, evenly(np.flatnonzero(parts != part), _ENOUGH)
+        wanted = [name for number, name in enumerate(PRESENCES) if number in state[mine]]
+        seen = {name: logits[name][others] for name in modalities}
+        known = labels[others], has_text[others], has_image[others]
+        pool = temper_pool(fit_pool(modalities, seen, *known, wanted), seen, *known)
+        told[mine] = fuse(pool, {name: logits[name][mine] for name in modalities}, has_text[mine], has_image[mine])[0]
+    return told
 
 
 def fuse(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 
 from rayon.calibration import Tempering, expected_calibration_error, log_softmax, negative_log_likelihood
-from rayon.models.fusion import PRESENCES, Pool, fit_pool, fuse, presence, temper_pool
+from rayon.models.fusion import PRESENCES, Pool, cross_fuse, fit_pool, fuse, presence, temper_pool
 
 RIDGE = 1e-3
 """The most, in nats, that pulling towards equal weights may cost."""
@@ -251,6 +251,28 @@ def test_a_presence_that_taught_nothing_is_not_tempered():
     tempered = temper_pool(pool, logits, labels, there(200), ~there(200))
     assert set(tempered.tempering) == {"text"}
     assert isinstance(tempered.tempering["text"], Tempering)
+
+
+def test_nobody_is_judged_by_a_pool_that_knew_the_answer():
+    labels, logits = problem(12, {"t": 1.0, "i": 0.5}, 400)
+    has_image, parts = np.arange(400) % 3 > 0, np.arange(400) % 5
+    modalities = {"t": "text", "i": "image"}
+    told = cross_fuse(modalities, logits, labels, there(400), has_image, parts)
+    np.testing.assert_allclose(np.exp(told).sum(axis=1), 1.0)
+    other = np.where(parts == 2, (labels + 1) % 4, labels)
+    again = cross_fuse(modalities, logits, other, there(400), has_image, parts)
+    np.testing.assert_array_equal(again[parts == 2], told[parts == 2])
+    assert (again[parts != 2] != told[parts != 2]).any()
+
+
+def test_a_pool_promises_more_of_what_it_was_fitted_to():
+    rng = np.random.default_rng(13)
+    labels, noise = rng.integers(0, 20, 300), {"t": rng.normal(size=(300, 20))}
+    pool = fit_pool({"t": "text"}, noise, labels, there(300), ~there(300))
+    own, _ = fuse(pool, noise, there(300), ~there(300))
+    told = cross_fuse({"t": "text"}, noise, labels, there(300), ~there(300), np.arange(300) % 5)
+    guess = np.log(20)
+    assert negative_log_likelihood(own, labels) < guess - 0.01 < guess < negative_log_likelihood(told, labels)
 
 
 def test_presence():
