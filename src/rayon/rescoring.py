@@ -49,20 +49,12 @@ def rescore(predictor: Predictor, dataset: Dataset) -> Said:
     A category that the model does not know gets probability 0; what it gives to categories that the dataset no longer
     has is gathered in one more, last column.
     """
-    products = gold_products(dataset)
     modalities = {branch.modality for branch in predictor.bundle.served.network.branches}
-    nothing = [""] * len(products.designations)
-
-    def said(prepared: Prepared) -> NDArray[np.float64]:
-        return _translated(
-            predictor.probabilities(prepared).log_probabilities, predictor.categories, dataset.categories
-        )
-
-    return Said(
-        said(products),
-        said(products._replace(photos=[None] * len(nothing))) if "text" in modalities else None,
-        said(products._replace(designations=nothing, descriptions=nothing)) if "image" in modalities else None,
+    whole, without_photo, without_text = (
+        _translated(said.log_probabilities, predictor.categories, dataset.categories)
+        for said in predictor.ablated(gold_products(dataset))
     )
+    return Said(whole, without_photo if "text" in modalities else None, without_text if "image" in modalities else None)
 
 
 def reproduced(bundle: bytes, dataset: Dataset, cache: Path) -> float:

@@ -38,6 +38,18 @@ def test_a_model_says_again_what_its_own_gold_set_was_told(opened):
         np.testing.assert_allclose(np.exp(ours), np.exp(theirs), atol=1e-5)
 
 
+def test_the_gold_set_is_looked_at_once(opened, monkeypatch):
+    _, predictor, dataset, _, _ = opened
+    asked, answer = [], predictor.bundle.served.network.answer
+    monkeypatch.setattr(
+        predictor.bundle.served.network,
+        "answer",
+        lambda seen, batch: asked.append(len(batch.labels)) or answer(seen, batch),
+    )
+    said = rescore(predictor, dataset)
+    assert sum(asked) == len(said.whole) == len(gold_labels(dataset))
+
+
 def test_other_categories_are_translated(opened):
     _, predictor, dataset, _, _ = opened
     straight = np.exp(rescore(predictor, dataset).whole)
