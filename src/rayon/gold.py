@@ -15,7 +15,7 @@ from rayon.config import Config
 from rayon.data.dataset import Dataset
 from rayon.inputs import Encoded, make_inputs, split_rows, texts_of
 from rayon.models.baseline import baseline_probabilities
-from rayon.models.served import predict_each
+from rayon.models.served import ablate
 from rayon.report import Report, macro_f1_where, make_report
 
 
@@ -47,10 +47,8 @@ def predict_gold(bundle: Bundle, dataset: Dataset, encoded: Encoded) -> GoldPred
     trained = {name: network.encoder(name) for name in network.trained}
     inputs = make_inputs(dataset, rows, network.branches, encoded, bundle.served.vectorizer, trained, bundle.image.side)
     has_text, has_image = frame["has_text"].to_numpy(dtype=bool), frame["has_image"].to_numpy(dtype=bool)
-    nothing = np.zeros_like(has_text)
     modalities = {branch.modality for branch in network.branches}
-    presences = [(has_text, has_image), (has_text, nothing), (nothing, has_image)]
-    whole, without_photo, without_text = predict_each(bundle.served, inputs, presences)
+    whole, without_photo, without_text = ablate(bundle.served, inputs, has_text, has_image)
     return GoldPredictions(
         rows,
         frame["label"].to_numpy().astype(np.int64),

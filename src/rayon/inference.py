@@ -28,7 +28,7 @@ from rayon.models.encoders import encoder_key, load_image_encoder, load_text_enc
 from rayon.models.encoding import encode_images, encode_texts
 from rayon.models.features import Store, features_for
 from rayon.models.network import Branch
-from rayon.models.served import Predicted, predict, predict_each
+from rayon.models.served import Predicted, ablate, predict
 from rayon.schema import DESCRIPTION, DESIGNATION, IMAGE, PRODUCT_ID, Prediction, Product, Refusal
 
 TOP_K = 5
@@ -169,11 +169,7 @@ class Predictor:
         texts, for little more than it costs once.
         """
         inputs = self._inputs(prepared)
-        has_text, has_image = _presence(prepared, inputs)
-        nothing = np.zeros_like(has_text)
-        presences = [(has_text, has_image), (has_text, nothing), (nothing, has_image)]
-        whole, without_photo, without_text = predict_each(self.bundle.served, inputs, presences)
-        return whole, without_photo, without_text
+        return ablate(self.bundle.served, inputs, *_presence(prepared, inputs))
 
     def _predicted(self, prepared: Prepared, inputs: BranchInputs) -> Predicted:
         return predict(self.bundle.served, inputs, *_presence(prepared, inputs))

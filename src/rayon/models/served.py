@@ -100,23 +100,29 @@ def predict(
     In feature-level fusion the text's share is measured by leaving a modality out: how much the log-probability of the
     best class falls without text, against how much it falls without the photo.
     """
-    return predict_each(served, inputs, [(has_text, has_image)])[0]
+    return _each(served, inputs, [(has_text, has_image)])[0]
 
 
-def predict_each(
+def ablate(
+    served: Served, inputs: BranchInputs, has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
+) -> tuple[Predicted, Predicted, Predicted]:
+    """Classify N products as they are, without their photos and without their texts."""
+    nothing = np.zeros_like(has_text)
+    whole, without_photo, without_text = _each(
+        served, inputs, [(has_text, has_image), (has_text, nothing), (nothing, has_image)]
+    )
+    return whole, without_photo, without_text
+
+
+def _each(
     served: Served, inputs: BranchInputs, presences: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
 ) -> list[Predicted]:
-    """Classify N products as often as there are presences, each a pair of who has a text and who a photo, (N,).
-
-    What a branch of decision-level fusion sees does not depend on what else is there: it is asked once for all.
-    """
     joint = JOINT in served.pool.branches
-    seen: list[tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]] = []
+    # what a branch of decision-level fusion sees does not depend on what else is there: it is asked once for all
+    looks = [_look(served, inputs, *presence) for presence in (presences if joint else presences[:1])]
     found = []
-    for has_text, has_image in presences:
-        if joint or not seen:
-            seen = [_look(served, inputs, has_text, has_image)]
-        logits, features = seen[0]
+    for number, (has_text, has_image) in enumerate(presences):
+        logits, features = looks[number if joint else 0]
         log, share = fuse(served.pool, logits, has_text, has_image)
         if joint:
             share = _share_by_occlusion(served, inputs, has_text, has_image, log)

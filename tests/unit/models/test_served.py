@@ -9,7 +9,7 @@ import torch
 from rayon.data.batches import BranchInputs, Collator
 from rayon.models.fusion import fit_pool, fuse
 from rayon.models.network import JOINT
-from rayon.models.served import branch_logits, predict, predict_each, serve
+from rayon.models.served import ablate, branch_logits, predict, serve
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -110,7 +110,7 @@ def test_branches_are_asked_once_for_all_presences(make_served, monkeypatch, fea
     apart = [predict(served, inputs, *presence) for presence in presences]
     asked, answer = [], served.network.answer
     monkeypatch.setattr(served.network, "answer", lambda seen, batch: asked.append(1) or answer(seen, batch))
-    for one, other in zip(predict_each(served, inputs, presences), apart, strict=True):
+    for one, other in zip(ablate(served, inputs, has_text, has_image), apart, strict=True):
         np.testing.assert_array_equal(one.log_probabilities, other.log_probabilities)
         np.testing.assert_array_equal(one.text_share, other.text_share)
     by_occlusion = 2 * len(presences) if feature_fusion else 0
