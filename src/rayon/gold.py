@@ -47,15 +47,14 @@ def predict_gold(bundle: Bundle, dataset: Dataset, encoded: Encoded) -> GoldPred
     trained = {name: network.encoder(name) for name in network.trained}
     inputs = make_inputs(dataset, rows, network.branches, encoded, bundle.served.vectorizer, trained, bundle.image.side)
     has_text, has_image = frame["has_text"].to_numpy(dtype=bool), frame["has_image"].to_numpy(dtype=bool)
-    modalities = {branch.modality for branch in network.branches}
     whole, without_photo, without_text = ablate(bundle.served, inputs, has_text, has_image)
     return GoldPredictions(
         rows,
         frame["label"].to_numpy().astype(np.int64),
         whole.log_probabilities.astype(np.float32),
         whole.text_share.astype(np.float32),
-        without_photo.log_probabilities.astype(np.float32) if "text" in modalities else None,
-        without_text.log_probabilities.astype(np.float32) if "image" in modalities else None,
+        without_photo.log_probabilities.astype(np.float32) if without_photo else None,
+        without_text.log_probabilities.astype(np.float32) if without_text else None,
     )
 
 

@@ -164,9 +164,9 @@ class Predictor:
         """Return the log-probabilities (N, C) and the text's shares (N,) of prepared products."""
         return self._predicted(prepared, self._inputs(prepared))
 
-    def ablated(self, prepared: Prepared) -> tuple[Predicted, Predicted, Predicted]:
+    def ablated(self, prepared: Prepared) -> tuple[Predicted, Predicted | None, Predicted | None]:
         """Return what `probabilities` does of prepared products as they are, without their photos and without their
-        texts, for little more than it costs once.
+        texts (None where that leaves the model nothing to look at), for little more than it costs once.
         """
         inputs = self._inputs(prepared)
         return ablate(self.bundle.served, inputs, *_presence(prepared, inputs))

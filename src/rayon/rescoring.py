@@ -23,6 +23,7 @@ from rayon.gate import Said
 from rayon.gold import gold_rows
 from rayon.inference import Predictor, Prepared
 from rayon.models.features import FeatureStore
+from rayon.models.served import Predicted
 
 CHECKED = 32
 """How many gold products a fresh process must give the same probabilities for."""
@@ -49,12 +50,12 @@ def rescore(predictor: Predictor, dataset: Dataset) -> Said:
     A category that the model does not know gets probability 0; what it gives to categories that the dataset no longer
     has is gathered in one more, last column.
     """
-    modalities = {branch.modality for branch in predictor.bundle.served.network.branches}
-    whole, without_photo, without_text = (
-        _translated(said.log_probabilities, predictor.categories, dataset.categories)
-        for said in predictor.ablated(gold_products(dataset))
-    )
-    return Said(whole, without_photo if "text" in modalities else None, without_text if "image" in modalities else None)
+    whole, *without = predictor.ablated(gold_products(dataset))
+
+    def said(predicted: Predicted) -> NDArray[np.float64]:
+        return _translated(predicted.log_probabilities, predictor.categories, dataset.categories)
+
+    return Said(said(whole), *(said(predicted) if predicted else None for predicted in without))
 
 
 def reproduced(bundle: bytes, dataset: Dataset, cache: Path) -> float:

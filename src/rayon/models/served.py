@@ -105,13 +105,16 @@ def predict(
 
 def ablate(
     served: Served, inputs: BranchInputs, has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]
-) -> tuple[Predicted, Predicted, Predicted]:
-    """Classify N products as they are, without their photos and without their texts."""
+) -> tuple[Predicted, Predicted | None, Predicted | None]:
+    """Classify N products as they are, without their photos and without their texts: None where that leaves the
+    branches nothing to look at.
+    """
     nothing = np.zeros_like(has_text)
     whole, without_photo, without_text = _each(
         served, inputs, [(has_text, has_image), (has_text, nothing), (nothing, has_image)]
     )
-    return whole, without_photo, without_text
+    modalities = {branch.modality for branch in served.network.branches}
+    return whole, without_photo if "text" in modalities else None, without_text if "image" in modalities else None
 
 
 def _each(
