@@ -160,7 +160,8 @@ class TrainFlow(FlowSpec):
             self.bundle = results[self.selected]["bundle"]
             outcome = publish(results, self.selected, dataset, config, current, self.encoded, self.dataset_run)
         self.report, self.comparison, self.suspects = outcome.report, outcome.comparison, outcome.suspects
-        self.predictions, self.wandb, self.reference = outcome.predictions, outcome.wandb, outcome.reference
+        self.predictions, self.wandb = outcome.predictions, outcome.wandb
+        self.reference, self.said = outcome.reference, outcome.said
         self.gallery = make_gallery(dataset, config)
         current.run.add_tag(model_tag(config.name))
         self.next(self.gate)
@@ -179,6 +180,7 @@ class TrainFlow(FlowSpec):
         from rayon.tracking import import_wandb
 
         import_wandb(self.experiment.tracking.mode)
+        from rayon.gate import Said
         from rayon.preparing import load_config, load_dataset, stopping
         from rayon.promotion import conclude_training
 
@@ -186,9 +188,8 @@ class TrainFlow(FlowSpec):
         measured = {row["name"]: row["macro_f1"]["value"] for row in self.comparison}
         with stopping():
             dataset = load_dataset(self.manifest, config)
-            self.verdict, self.promoted = conclude_training(
-                self.bundle, dataset, config, measured.get(BASELINE), self.promote, self.why, current
-            )
+            told = (self.bundle, Said(**self.said), dataset, config, measured.get(BASELINE))
+            self.verdict, self.promoted = conclude_training(*told, self.promote, self.why, current)
         self.next(self.end)
 
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)

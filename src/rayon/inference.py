@@ -146,33 +146,22 @@ class Predictor:
 
     def judge(self, prepared: Prepared) -> Answers:
         """Judge products that are prepared already, as those of a shard are."""
-        inputs = self._inputs(prepared)
-        predicted = self._predicted(prepared, inputs)
-        log = predicted.log_probabilities
-        count = min(TOP_K, len(self.categories))
-        labels = np.argsort(-log, axis=1, kind="stable")[:, :count]
-        each = np.exp(log)
-        return Answers(
-            labels,
-            np.take_along_axis(each, labels, axis=1),
-            predicted.text_share,
-            -(each * log).sum(axis=1),
-            {**inputs.features, **predicted.features},
-        )
+        return answers_of(self.probabilities(prepared))
 
     def probabilities(self, prepared: Prepared) -> Predicted:
-        """Return the log-probabilities (N, C) and the text's shares (N,) of prepared products."""
-        return self._predicted(prepared, self._inputs(prepared))
+        """Return the log-probabilities (N, C) and the text's shares (N,) of prepared products, with the features of all
+        encoders.
+        """
+        inputs = self._inputs(prepared)
+        return _with_all_features(predict(self.bundle.served, inputs, *_presence(prepared, inputs)), inputs)
 
     def ablated(self, prepared: Prepared) -> tuple[Predicted, Predicted | None, Predicted | None]:
         """Return what `probabilities` does of prepared products as they are, without their photos and without their
         texts (None where that leaves the model nothing to look at), for little more than it costs once.
         """
         inputs = self._inputs(prepared)
-        return ablate(self.bundle.served, inputs, *_presence(prepared, inputs))
-
-    def _predicted(self, prepared: Prepared, inputs: BranchInputs) -> Predicted:
-        return predict(self.bundle.served, inputs, *_presence(prepared, inputs))
+        whole, without_photo, without_text = ablate(self.bundle.served, inputs, *_presence(prepared, inputs))
+        return _with_all_features(whole, inputs), without_photo, without_text
 
     def _inputs(self, prepared: Prepared) -> BranchInputs:
         """Return what the branches look at."""
@@ -253,6 +242,15 @@ _text_encoder = lru_cache(maxsize=4)(load_text_encoder)
 _image_encoder = lru_cache(maxsize=4)(load_image_encoder)
 
 
+def answers_of(predicted: Predicted) -> Answers:
+    """Return what a model said of products as answers: its likeliest categories first."""
+    log = predicted.log_probabilities
+    labels = np.argsort(-log, axis=1, kind="stable")[:, :TOP_K]
+    each = np.exp(log)
+    likeliest = np.take_along_axis(each, labels, axis=1)
+    return Answers(labels, likeliest, predicted.text_share, -(each * log).sum(axis=1), predicted.features)
+
+
 def together(ready: Sequence[Ready]) -> Prepared:
     """Return products column by column."""
     return Prepared(
@@ -309,6 +307,10 @@ def _squares(photos: Sequence[bytes | None], side: int) -> Callable[[int], NDArr
         return np.zeros((side, side, 3), dtype=np.uint8) if photo is None else decode_square(photo, side)
 
     return decode
+
+
+def _with_all_features(predicted: Predicted, inputs: BranchInputs) -> Predicted:
+    return predicted._replace(features={**inputs.features, **predicted.features})
 
 
 def _presence(prepared: Prepared, inputs: BranchInputs) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

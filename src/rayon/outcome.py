@@ -28,8 +28,9 @@ from rayon.tracking.keys import gold_values
 
 class Outcome(NamedTuple):
     """What the evaluation leaves as artifacts, all plain data: the selected candidate's report, a dict a candidate, the
-    suspicious labels, the gold predictions of the selected one as a frame, where the W&B run is, and the reference
-    that production will be compared with (`rayon.reference`, Parquet bytes).
+    suspicious labels, the gold predictions of the selected one as a frame, where the W&B run is, the reference that
+    production will be compared with (`rayon.reference`, Parquet bytes), and what the gate judges, the fields of
+    `rayon.gate.Said`.
     """
 
     report: dict[str, Any]
@@ -38,6 +39,7 @@ class Outcome(NamedTuple):
     predictions: pd.DataFrame
     wandb: str
     reference: bytes
+    said: dict[str, Any]
 
 
 def select(results: Mapping[str, Mapping[str, Any]], classes: int) -> str:
@@ -105,8 +107,9 @@ def publish(
     suspicious: Any = doubtful.to_dict("records")
     current.card["model"].extend(model_card(report, rows, selected, mistakes, suspicious, facts))
     model = f"{current.flow_name}/{current.run_id}"
-    reference = make_reference(results[selected]["bundle"], model, dataset, config)
-    return Outcome(plain_report(report), comparison, doubtful, _frame(gold, dataset), where, reference)
+    reference, said = make_reference(results[selected]["bundle"], model, dataset, config)
+    predictions = _frame(gold, dataset)
+    return Outcome(plain_report(report), comparison, doubtful, predictions, where, reference, said._asdict())
 
 
 def _held_out_f1(result: Mapping[str, Any], classes: int) -> float | None:

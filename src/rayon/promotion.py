@@ -43,13 +43,17 @@ class ByHand(NamedTuple):
 
 
 def judge_candidate(
-    candidate: Model, dataset: Dataset, config: Config, yardstick: float | None = None
+    candidate: Model, dataset: Dataset, config: Config, yardstick: float | None = None, said: Said | None = None
 ) -> tuple[Verdict, str]:
     """Return the gate's verdict on a model, and the run that is champion now, '' where there is none.
 
     Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate that fails:
-    whoever wants to replace it unseen promotes by force. `yardstick` is the tf-idf baseline's macro-F1 on that gold
-    set, which counts where there is no champion; None has it fitted then.
+    whoever wants to replace it unseen promotes by force.
+
+    Args:
+        yardstick: the tf-idf baseline's macro-F1 on that gold set, which counts where there is no champion; None has it
+            fitted then.
+        said: what the candidate said of that gold set, where it was run on it already.
     """
     served = champion(config.name)
     rival: Said | float | None = yardstick
@@ -68,7 +72,7 @@ def judge_candidate(
     verdict = judge(
         labels,
         dataset.categories,
-        rescore(open_model(candidate, config), dataset),
+        said or rescore(open_model(candidate, config), dataset),
         rival,
         config.gate,
         reproduced(candidate.bundle, dataset, Path(config.cache)),
@@ -82,14 +86,22 @@ def judge_candidate(
 
 
 def conclude_training(
-    bundle: bytes, dataset: Dataset, config: Config, yardstick: float | None, policy: str, reason: str, current: Any
+    bundle: bytes,
+    said: Said,
+    dataset: Dataset,
+    config: Config,
+    yardstick: float | None,
+    policy: str,
+    reason: str,
+    current: Any,
 ) -> tuple[dict[str, Any], bool]:
-    """Judge the model of the running training, promote it as `policy` says, draw the card `gate`, log to W&B.
+    """Judge the model of the running training by what it said of the gold set, promote it as `policy` says, draw the
+    card `gate`, log to W&B.
 
     Returns the verdict as plain data, with the champion before, and whether the model is champion now.
     """
     run = f"{current.flow_name}/{current.run_id}"
-    verdict, before = judge_candidate(Model(run, bundle), dataset, config, yardstick)
+    verdict, before = judge_candidate(Model(run, bundle), dataset, config, yardstick, said)
     event = decide(verdict, check_policy(policy), config.name, run, reason)
     facts = {
         "model": run,

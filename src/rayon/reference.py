@@ -10,11 +10,13 @@ import io
 import json
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayon.config import Config
 from rayon.data.dataset import Dataset
+from rayon.gate import Said
 from rayon.scoring import score_table
 
 _KEY = b"rayon.reference"
@@ -30,14 +32,15 @@ class Reference(NamedTuple):
     categories: tuple[str, ...]
 
 
-def make_reference(bundle: bytes, model: str, dataset: Dataset, config: Config) -> bytes:
-    """Run a bundle on the gold set by the path that serves, and return the reference as a Parquet file.
+def make_reference(bundle: bytes, model: str, dataset: Dataset, config: Config) -> tuple[bytes, Said]:
+    """Run a bundle on the gold set by the path that serves, once for both: return the reference as a Parquet file, and
+    what the gate judges.
 
     Features are found in the experiment's cache, so that nothing is encoded again.
     """
     from rayon.bundle import read_bundle
     from rayon.gold import gold_rows
-    from rayon.inference import Predictor
+    from rayon.inference import Predictor, Prepared, answers_of
     from rayon.models.shared import feature_store
 
     store = feature_store(config)
@@ -48,13 +51,17 @@ def make_reference(bundle: bytes, model: str, dataset: Dataset, config: Config) 
     rows = gold_rows(dataset)
     columns = ["product_id", "designation", "description", "category", "text_key", "image_key", "source", "row"]
     table = pa.Table.from_pandas(dataset.frame.iloc[rows][columns], preserve_index=False)
-    table = table.append_column("image", pa.array(dataset.photos(rows.tolist()), pa.large_binary()))
-    scored = pq.read_table(pa.BufferReader(score_table(table, predictor, "").data))
+    photos = dataset.photos(rows.tolist())
+    table = table.append_column("image", pa.array(photos, pa.large_binary()))
+    titles, descriptions = (table[name].to_pylist() for name in ("designation", "description"))
+    whole, *without = predictor.ablated(Prepared(titles, descriptions, photos))
+    scored = pq.read_table(pa.BufferReader(score_table(table, predictor, "", answers=answers_of(whole)).data))
     facts = {"model": model, "categories": list(opened.categories)}
     sink = io.BytesIO()
     noted = scored.replace_schema_metadata({_KEY: json.dumps(facts, ensure_ascii=False).encode()})
     pq.write_table(noted, sink, compression="zstd")
-    return sink.getvalue()
+    told = (each.log_probabilities.astype(np.float32) if each else None for each in without)
+    return sink.getvalue(), Said(whole.log_probabilities.astype(np.float32), *told)
 
 
 def read_reference(data: bytes) -> Reference:

@@ -26,7 +26,7 @@ from rayon.data.shards import read_table
 from rayon.observing import OBSERVED, observe
 
 if TYPE_CHECKING:
-    from rayon.inference import Predictor
+    from rayon.inference import Answers, Predictor
 
 PREDICTIONS_SCHEMA = pa.schema(
     {
@@ -113,19 +113,21 @@ def score_table(
     key: str,
     problems: Mapping[tuple[str, int], str] | None = None,
     rejects: pd.DataFrame | None = None,
+    answers: Answers | None = None,
 ) -> ScoredShard:
     """Score the products of a table with the columns of a shard.
 
     Args:
         problems: why a product's photo was refused, by (source, row).
         rejects: what was refused on the way here, handed through.
+        answers: what the predictor says of them, where it was asked already.
     """
     from rayon.inference import Prepared  # torch, which who reads or adds up predictions does not need
 
     titles, descriptions = table["designation"].to_pylist(), table["description"].to_pylist()
     photos = table["image"].to_pylist()
     prepared = Prepared(titles, descriptions, photos)
-    answers = predictor.judge(prepared)
+    answers = answers or predictor.judge(prepared)
     observed = observe(predictor, prepared, answers)
     names = np.array(predictor.categories, dtype=object)
     confidence = answers.probabilities[:, 0]

@@ -49,7 +49,7 @@ def across(windows: int, settings: Monitoring) -> list[Row]:
             bundle, dataset = train(config, folder / ours)
             predictor = opened(bundle, config)
             reference = open_window(
-                read_reference(make_reference(bundle, "TrainFlow/1", dataset, config)).table, predictor.categories
+                read_reference(make_reference(bundle, "TrainFlow/1", dataset, config)[0]).table, predictor.categories
             )
             for theirs, other in sources.items():
                 if theirs == ours:

@@ -21,7 +21,7 @@ from rayon.inference import Predictor, Prepared
 from rayon.models.projection import DIMENSIONS, fit_projection, project
 from rayon.observing import NEW_WORDS, OBSERVED, observe
 from rayon.reference import make_reference, read_reference
-from rayon.rescoring import gold_products
+from rayon.rescoring import gold_products, rescore
 from rayon.scoring import PREDICTIONS_SCHEMA
 
 pytestmark = [
@@ -91,7 +91,8 @@ def test_nothing_observed_is_an_empty_table(seen):
 
 def test_the_reference_is_the_gold_set_in_the_shape_of_predictions(seen):
     predictor, bundle, dataset, config = seen
-    reference = read_reference(make_reference(bundle, "TrainFlow/7", dataset, config))
+    data, told = make_reference(bundle, "TrainFlow/7", dataset, config)
+    reference = read_reference(data)
     assert reference.table.schema.equals(PREDICTIONS_SCHEMA)
     assert reference.categories == predictor.categories and reference.model == "TrainFlow/7"
     frame = dataset.frame.iloc[gold_rows(dataset)]
@@ -100,6 +101,8 @@ def test_the_reference_is_the_gold_set_in_the_shape_of_predictions(seen):
     products = gold_products(dataset)
     said = predictor.judge(products).probabilities[:, 0]
     np.testing.assert_allclose(reference.table["confidence"].to_numpy(), said, atol=1e-5)
+    for ours, theirs in zip(told, rescore(predictor, dataset), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
     with pytest.raises(ValueError, match="no reference"):
         read_reference(b"PAR1")
 
@@ -178,7 +181,7 @@ def test_scored_shards_keep_their_strangest_photos(seen):
     from rayon.scoring import add_up, most_unlike, score_table
 
     predictor, bundle, dataset, config = seen
-    reference = make_reference(bundle, "TrainFlow/7", dataset, config)
+    reference, _ = make_reference(bundle, "TrainFlow/7", dataset, config)
     assert pq.read_table(pa.BufferReader(reference)).num_rows == len(gold_rows(dataset))
     rows = gold_rows(dataset)
     columns = ["product_id", "designation", "description", "category", "text_key", "image_key", "source", "row"]

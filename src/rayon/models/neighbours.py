@@ -196,8 +196,10 @@ def _said(places: Floats, keys: Floats, labels: NDArray[np.int64], nearest: int,
         return said
     asking, known, categories = torch.from_numpy(places), torch.from_numpy(keys).T, torch.from_numpy(labels)
     step = max(1, _CELLS // len(keys))
+    room = torch.empty(min(step, len(places)), len(keys))  # again and again: fresh memory costs a quarter more
     for start in range(0, len(places), step):
-        cosines, who = (asking[start : start + step] @ known).topk(min(nearest, len(keys)), dim=1)
+        part = asking[start : start + step]
+        cosines, who = torch.mm(part, known, out=room[: len(part)]).topk(min(nearest, len(keys)), dim=1)
         weights = torch.softmax(cosines / TEMPERATURE, dim=1)
         votes = torch.zeros(len(weights), classes).scatter_add_(1, categories[who], weights)
         said[start : start + step] = torch.log((1 - DOUBT) * votes + DOUBT / classes).numpy()
