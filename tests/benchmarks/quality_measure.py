@@ -199,7 +199,7 @@ def measure_peer(
     facts = run.facts
     cost = {"model_mb": facts["disk_mb"], "disk_mb": facts["disk_mb"]}
     if gpu:
-        cost |= {"train_wall": facts["train_wall"], "gpu": facts["gpu"]}
+        cost |= {"train_wall": facts["train_wall"], "gpu": facts["gpu"], "precision": facts["precision"]}
     else:
         cost |= {"train_cpu": facts["train_cpu"], "encode_cpu": 0.0}
         cost |= {"rows_per_cpu_second": facts["rows_per_cpu_second"], "peak_mb": facts["peak_mb"]}

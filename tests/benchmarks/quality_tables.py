@@ -69,7 +69,7 @@ NOTES = (
     "encoding: to ten times those of a first training. Its learning rate is planned for the epochs that fit. "
     "Converged: its own early stopping, or the epochs that the table says.",
     "On a GPU, its name is in the JSON: seconds of the clock, of a machine that trained several at a time, and quality "
-    "alone. AutoGluon's batches hold 128 products then. Ours tuned on a "
+    "alone. AutoGluon's batches hold 128 products then, in single precision. Ours tuned on a "
     "GPU: E5 and EfficientNet-Lite0 end to end with n-grams, weighed on the validation split, by settings that were "
     "written down before and not searched.",
     "Below an epoch AutoGluon has hardly learnt, some steps of a rate that is still rising: being ahead of it there "

@@ -77,6 +77,7 @@ def train(options: argparse.Namespace, frame: pd.DataFrame) -> MultiModalPredict
             "env.num_gpus": int(options.gpu),
             "env.per_gpu_batch_size": 128 if options.gpu else 32,
             "env.num_workers": options.workers,
+            **({"env.precision": options.precision} if options.precision else {}),
             "env.num_workers_inference": 0,
         },
     )
@@ -103,7 +104,8 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=int, help="training's limit; none: its own early stopping")
     parser.add_argument("--epochs", type=int, default=20, help="at most; the learning rate falls over so many (20)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--gpu", action="store_true", help="on the first GPU, in AutoGluon's own mixed precision")
+    parser.add_argument("--gpu", action="store_true", help="on the first GPU")
+    parser.add_argument("--precision", default="", help="of the GPU, such as 32 (AutoGluon's own: half, mixed)")
     parser.add_argument("--workers", type=int, default=0, help="processes that read photos (0: this one)")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -131,6 +133,7 @@ def main() -> None:
     facts |= {"disk_mb": size / 1e6, "steps": Steps.steps, "epochs": Steps.epochs, "threads": torch.get_num_threads()}
     facts["versions"] = {name: version(name) for name in names}
     facts["gpu"] = torch.cuda.get_device_name() if options.gpu else None
+    facts["precision"] = options.precision
     (options.out / "facts.json").write_text(json.dumps(facts, indent=1))
 
 
