@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,9 +41,16 @@ def init(
 
     What was taken for what is printed, with an example each; what is wrong is edited at the top of the file.
     """
+    from rayon.config import NAME
     from rayon.data.guessing import guess_catalog
 
-    name = name or re.sub(r"\W+", "-", products.name.partition(".")[0].lower()).strip("-") or "shop"
+    if name and not re.fullmatch(NAME, name):
+        raise typer.BadParameter(
+            f"'{name}' cannot name a catalogue: small letters, digits, - and _, 63 at most, such as "
+            f"'{plain_name(name)}'",
+            param_hint="--name",
+        )
+    name = name or plain_name(products.name.partition(".")[0])
     target = output or TEMPLATE.parent / f"{name}.yaml"
     if not TEMPLATE.is_file():
         raise typer.BadParameter(f"there is no {TEMPLATE} here: run this from the project's folder")
@@ -62,13 +70,19 @@ def init(
         raise typer.Exit(1)
 
 
+def plain_name(text: str) -> str:
+    """Return a name that an experiment may have, made of a text: 'Été 2024' becomes 'ete-2024'."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", plain).lstrip("-_")[:63].rstrip("-") or "shop"
+
+
 def write_experiment(template: str, name: str, catalog: Catalog) -> str:
     """Return an experiment's YAML: the template, its head, name and `catalog:` replaced."""
     from rayon.config import Catalog
 
     plain = Catalog(products="")
     lines = [
-        f"name: {name}                # one name a catalogue: runs and dataset versions are found by it",
+        f"name: {_quoted(name)}                # one name a catalogue: runs and dataset versions are found by it",
         "catalog:",
     ]
     for key in ("products", "labels", "images", "image_name"):

@@ -27,6 +27,9 @@ BASELINE = "tfidf"
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""What a catalogue may be called."""
+
 Cron = Annotated[str, Field(pattern=r"^$|^\S+( \S+){4}$")]
 GramRange = tuple[Positive, Positive]
 T = TypeVar("T")
@@ -412,7 +415,7 @@ class Config:
     where predictions and reports go that no other setting places; '' where there is one machine.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+    name: Annotated[str, Field(pattern=NAME)]
     catalog: Catalog
     preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
     split: Split = dataclasses.field(default_factory=Split)

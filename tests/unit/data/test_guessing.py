@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rayon.cli import app
-from rayon.cli_init import write_experiment
+from rayon.cli_init import plain_name, write_experiment
 from rayon.config import Catalog, Columns, parse_config, read_config
 from rayon.data.catalog import CatalogError, read_catalog
 from rayon.data.guessing import guess_catalog
@@ -119,3 +119,30 @@ def test_the_command_writes_once_and_says_what_it_took(tmp_path: Path, monkeypat
     path.write_text("a;b\n1;2\n")
     poor = CliRunner().invoke(app, [*arguments, "--force"])
     assert poor.exit_code == 1 and "not found: " in poor.output
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("20240115.csv", "20240115"),
+        ("Catalogue été.csv", "catalogue-ete"),
+        ("_export.csv", "export"),
+        ("on.csv", "on"),
+        ("x" * 80 + ".csv", "x" * 63),
+        ("商品.csv", "shop"),
+        ("2024-01--a_b.csv.gz", "2024-01--a_b"),
+    ],
+)
+def test_whatever_a_file_is_called_its_experiment_has_a_name_that_flows_accept(file: str, name: str) -> None:
+    template = (ROOT / "configs" / "catalog.yaml").read_text(encoding="utf-8")
+    assert plain_name(file.partition(".")[0]) == name
+    written = write_experiment(template, name, Catalog(products="x.csv"))
+    assert parse_config(read_config(written)).name == name
+
+
+def test_a_name_that_no_flow_accepts_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    target = tmp_path / "shop.yaml"
+    arguments = ["init", str(french(tmp_path)), "--output", str(target), "--name", "Été 2024"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and "ete-2024" in done.output and not target.exists()
