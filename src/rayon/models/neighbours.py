@@ -36,8 +36,8 @@ _SAMPLE = 20_000
 """Principal axes of so many products are those of all, near enough."""
 
 _CHUNK = 8192
-_CELLS = 2**24
-"""Cosines that are held at once: 64 MB."""
+_CELLS = 2**25
+"""Cosines that are held at once: 128 MB."""
 
 
 class Neighbours(NamedTuple):
@@ -194,12 +194,14 @@ def _said(places: Floats, keys: Floats, labels: NDArray[np.int64], nearest: int,
     said = np.full((len(places), classes), -np.log(classes), dtype=np.float32)
     if not len(keys):
         return said
-    asking, known, categories = torch.from_numpy(places), torch.from_numpy(keys).T, torch.from_numpy(labels)
+    categories = torch.from_numpy(labels)
     step = max(1, _CELLS // len(keys))
-    room = torch.empty(min(step, len(places)), len(keys))  # again and again: fresh memory costs a quarter more
+    # the same memory for every part, and NumPy's product: a third of the time less than torch's into fresh memory
+    room = np.empty((min(step, len(places)), len(keys)), dtype=np.float32)
     for start in range(0, len(places), step):
-        part = asking[start : start + step]
-        cosines, who = torch.mm(part, known, out=room[: len(part)]).topk(min(nearest, len(keys)), dim=1)
+        part = places[start : start + step]
+        likeness = np.matmul(part, keys.T, out=room[: len(part)])
+        cosines, who = torch.from_numpy(likeness).topk(min(nearest, len(keys)), dim=1)
         weights = torch.softmax(cosines / TEMPERATURE, dim=1)
         votes = torch.zeros(len(weights), classes).scatter_add_(1, categories[who], weights)
         said[start : start + step] = torch.log((1 - DOUBT) * votes + DOUBT / classes).numpy()
