@@ -92,7 +92,7 @@ def write_experiment(template: str, name: str, catalog: Catalog) -> str:
     lines.append("  columns:                   # what the file calls them; '' where it has none")
     for key in ("product_id", "designation", "description", "category", "image"):
         lines.append(f"    {key}: {_quoted(getattr(catalog.columns, key))}")
-    for key in ("encoding", "delimiter", "allow_urls"):
+    for key in ("encoding", "delimiter", "quoting", "allow_urls"):
         lines.append(f"  {key}: {_quoted(getattr(catalog, key))}")
     head = f"# The catalogue {catalog.products}, as `python -m rayon init` found it; all settings: {TEMPLATE}\n"
     rest = template[template.index("\nsplit:") :]
@@ -126,7 +126,8 @@ def _tell(guess: Guess) -> None:
         else:
             table.append((field, catalog.image_name or "-" if field == "image" else "-", "", ""))
     print_table(table)
-    typer.echo(f"read as {catalog.encoding}, separated by {catalog.delimiter!r}")
+    marks = ", quotation marks being part of the values" if catalog.quoting == "none" else ""
+    typer.echo(f"read as {catalog.encoding}, separated by {catalog.delimiter!r}{marks}")
     there, looked = _photos_there(catalog)
     if looked:
         typer.echo(f"photos: {there} of the first {looked} are there")

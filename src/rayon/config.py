@@ -70,7 +70,8 @@ class Catalog:
 
     `labels` names a second file that holds the category, row for row (Rakuten's Y file). `images` is the folder of the
     photos; with None the image column holds absolute paths or, where `allow_urls`, http(s) addresses. `image_name`
-    makes a file name of any columns of the file, as in 'image_{imageid}_product_{productid}.jpg'.
+    makes a file name of any columns of the file, as in 'image_{imageid}_product_{productid}.jpg'. With `quoting` none
+    a quotation mark is part of its value, as in exports that put no value between quotation marks.
     """
 
     products: str
@@ -80,6 +81,7 @@ class Catalog:
     columns: Columns = dataclasses.field(default_factory=Columns)
     encoding: str = "utf-8"
     delimiter: str = ","
+    quoting: Literal["standard", "none"] = "standard"
     allow_urls: bool = False
     synthetic: Synthetic | None = None
 

@@ -64,6 +64,7 @@ RULES = (
     ("rayon/models/ngrams.py", TEXTS),
     ("rayon/data/synthetic", TABLES),
     ("rayon/data/tables.py", TABLES),
+    ("rayon/data/parquet.py", TABLES),
     ("rayon/data/catalog.py", TABLES),
     ("rayon/data/validation.py", TABLES),
     ("rayon/data/planning.py", TABLES),

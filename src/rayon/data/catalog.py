@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -84,8 +85,14 @@ def changed_columns(catalog: Catalog, known: Sequence[str]) -> dict[str, list[st
 
 
 def _open(catalog: Catalog) -> Table:
-    table = read_table(Path(catalog.products), catalog.encoding, catalog.delimiter)
+    table = _table(catalog, catalog.products)
     return table if catalog.labels is None else _with_labels(catalog, table)
+
+
+def _table(catalog: Catalog, file: str) -> Table:
+    named = re.findall(r"\{([^{}]*)\}", catalog.image_name or "")
+    wanted = {*dataclasses.asdict(catalog.columns).values(), *named}
+    return read_table(Path(file), catalog.encoding, catalog.delimiter, catalog.quoting, wanted)
 
 
 def _frame(rows: list[Row], columns: tuple[str, ...], getters: dict[str, _Getter]) -> pd.DataFrame:
@@ -175,7 +182,7 @@ def _position(catalog: Catalog, table: Table, name: str, key: str) -> int:
 
 def _with_labels(catalog: Catalog, table: Table) -> Table:
     labels_path = Path(str(catalog.labels))
-    labels = read_table(labels_path, catalog.encoding, catalog.delimiter)
+    labels = _table(catalog, str(catalog.labels))
     category = catalog.columns.category
     _position(catalog, labels, category, "catalog.columns.category")
     # The products' own column of that name, if any, gives way: the label file is what was asked for.

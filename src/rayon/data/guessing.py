@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rayon.config import Catalog, Columns
 from rayon.data.tables import CatalogError, read_table
@@ -77,10 +77,10 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
     Raises:
         CatalogError: a file is missing, empty or damaged.
     """
-    encoding, delimiter = _layout(products)
-    names, rows = _first(products, encoding, delimiter)
+    encoding, delimiter, quoting = _layout(products)
+    names, rows = _first(products, encoding, delimiter, quoting)
     looked = [_look(name, [row[at] for row in rows]) for at, name in enumerate(names)]
-    label_names, label_rows = _first(labels, encoding, delimiter) if labels is not None else ((), [])
+    label_names, label_rows = _first(labels, encoding, delimiter, quoting) if labels is not None else ((), [])
     among = [_look(name, [row[at] for row in label_rows]) for at, name in enumerate(label_names)]
     found: dict[str, Column] = {}
     for field in _ORDER:
@@ -107,16 +107,31 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
         columns=Columns(**{field: found[field].name if field in found else "" for field in _ORDER}),
         encoding=encoding,
         delimiter=delimiter,
+        quoting=quoting,
         allow_urls=IMAGE in found and found[IMAGE].addresses,
     )
     needed = (PRODUCT_ID, DESIGNATION, CATEGORY)
     return Guess(catalog, found, tuple(field for field in needed if field not in found))
 
 
-def _layout(path: Path) -> tuple[str, str]:
-    """Return encoding and delimiter of a text file; those of Parquet do not matter."""
+def guess_quoting(text: str, delimiter: str) -> Literal["standard", "none"]:
+    """Return 'none' where the quotation marks in the beginning of a CSV enclose nothing and each line is a row."""
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        for _ in reader:
+            pass
+    except csv.Error:
+        whole = lines[:-1]  # the last may be cut off, within quotation marks too
+        alike = len({line.count(delimiter) for line in whole if line.strip()}) == 1
+        return "none" if reader.line_num < len(lines) and alike else "standard"
+    return "standard"
+
+
+def _layout(path: Path) -> tuple[str, str, Literal["standard", "none"]]:
+    """Return encoding, delimiter and quoting of a text file; those of Parquet do not matter."""
     if path.is_dir() or path.suffix in (".parquet", ".pq", ".gz") or not path.is_file():
-        return "utf-8", ","
+        return "utf-8", ",", "standard"
     with path.open("rb") as file:
         head = file.read(1 << 20)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -128,7 +143,8 @@ def _layout(path: Path) -> tuple[str, str]:
         except UnicodeDecodeError:
             encoding = "cp1252" if _is(head, "cp1252") else "latin-1"
     text = codecs.getincrementaldecoder(encoding)(errors="ignore").decode(head)
-    return encoding, max(DELIMITERS, key=lambda delimiter: _columns_of(text, delimiter))
+    delimiter = max(DELIMITERS, key=lambda delimiter: _columns_of(text, delimiter))
+    return encoding, delimiter, guess_quoting(text, delimiter)
 
 
 def _is(head: bytes, encoding: str) -> bool:
@@ -151,8 +167,8 @@ def _columns_of(text: str, delimiter: str) -> float:
     return width * sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
 
 
-def _first(path: Path, encoding: str, delimiter: str) -> tuple[tuple[str, ...], list[Sequence[str]]]:
-    table = read_table(path, encoding, delimiter)
+def _first(path: Path, encoding: str, delimiter: str, quoting: str) -> tuple[tuple[str, ...], list[Sequence[str]]]:
+    table = read_table(path, encoding, delimiter, quoting)
     rows = [row.values for row in islice(table.rows, ROWS) if not row.problem]
     if not rows:
         raise CatalogError(f"{path}: there is no data row to learn from.")

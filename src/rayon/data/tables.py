@@ -1,6 +1,6 @@
 """Files of rows: CSV, TSV and Parquet read as strings, row by row, with what is wrong said in words.
 
-Knows formats, encodings and separators. It does not know what any column means.
+Knows formats, encodings, separators and quotation marks. It does not know what any column means.
 """
 
 from __future__ import annotations
@@ -10,43 +10,26 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from rayon.data.parquet import read_parquet
+from rayon.data.rows import CatalogError, Row, Table
+
+__all__ = ["CatalogError", "Row", "Table", "read_table"]
 
 _MAX_FIELD_CHARS = 1 << 24
-_PARQUET_ROWS = 8192
 _OTHER_DELIMITERS = {";": "';'", "\t": '"\\t"', "|": "'|'", ",": "','"}
 
 
-class CatalogError(ValueError):
-    """A catalogue cannot be read as configured. The message names the file, the place and the remedy."""
-
-
-class Row(NamedTuple):
-    """One data row: file name, 1-based number in that file, its values, and '' or what is wrong with its fields."""
-
-    source: str
-    number: int
-    values: Sequence[str]
-    problem: str
-
-
-class Table(NamedTuple):
-    """A file's columns and the stream of its rows, which have one string a column unless they carry a problem."""
-
-    columns: tuple[str, ...]
-    rows: Iterator[Row]
-    hint: str = ""
-    """Why the columns may look wrong, as a sentence; '' where nothing is suspected."""
-
-
-def read_table(path: Path, encoding: str, delimiter: str) -> Table:
+def read_table(
+    path: Path, encoding: str, delimiter: str, quoting: str = "standard", wanted: Collection[str] = ()
+) -> Table:
     """Open a CSV or TSV (.gz too), a Parquet file or a folder of Parquet files.
+
+    With `quoting` 'none' a quotation mark of a CSV is part of its value. Columns of bytes in a Parquet file are read
+    where they are `wanted`.
 
     Raises:
         CatalogError: at once, or while rows are drawn: the file is missing, empty, damaged or in another encoding.
@@ -57,24 +40,25 @@ def read_table(path: Path, encoding: str, delimiter: str) -> Table:
         files = sorted(path.glob("*.parquet"))
         if not files:
             raise CatalogError(f"{path}: the folder holds no .parquet file. Name a file, or a folder of Parquet files.")
-        return _read_parquet(files)
+        return read_parquet(files, wanted)
     if path.suffix in (".parquet", ".pq"):
-        return _read_parquet([path])
+        return read_parquet([path], wanted)
     if path.suffix in (".xlsx", ".xls", ".ods"):
         raise CatalogError(f"{path}: spreadsheets are not read. Save it as CSV (UTF-8).")
     if ".tsv" in path.suffixes and delimiter == ",":
         delimiter = "\t"
-    return _read_csv(path, encoding, delimiter)
+    return _read_csv(path, encoding, delimiter, quoting)
 
 
-def _read_csv(path: Path, encoding: str, delimiter: str) -> Table:
+def _read_csv(path: Path, encoding: str, delimiter: str, quoting: str) -> Table:
     if len(delimiter) != 1:
         raise CatalogError(
             f'catalog.delimiter = {delimiter!r}: write one character; a tabulator is "\\t" in double quotes.'
         )
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARS))
     lines = _Lines(path, encoding)
-    reader = csv.reader(lines, delimiter=delimiter)
+    plain = quoting == "none"
+    reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL)
     header = next((values for values in reader if values), None)
     if header is None:
         raise CatalogError(f"{path}: the file is empty. It needs a header line and data rows.")
@@ -84,13 +68,14 @@ def _read_csv(path: Path, encoding: str, delimiter: str) -> Table:
         other = max(_OTHER_DELIMITERS, key=columns[0].count)
         if other in columns[0]:
             hint = f"The header looks separated by {other!r}: set catalog.delimiter: {_OTHER_DELIMITERS[other]}."
-    return Table(columns, _csv_rows(path, reader, lines, len(columns)), hint)
+    return Table(columns, _csv_rows(path, reader, lines, len(columns), delimiter), hint)
 
 
-def _csv_rows(path: Path, reader: Any, lines: _Lines, width: int) -> Iterator[Row]:
+def _csv_rows(path: Path, reader: Any, lines: _Lines, width: int, delimiter: str) -> Iterator[Row]:
     number = 0
     while True:
         first_line = lines.number + 1
+        lines.drawn.clear()
         try:
             values = next(reader, None)
         except csv.Error as error:
@@ -110,20 +95,49 @@ def _csv_rows(path: Path, reader: Any, lines: _Lines, width: int) -> Iterator[Ro
         problem = ""
         if len(values) != width:
             many = "many" if len(values) > width else "few"
-            problem = f"the row has too {many} fields: {len(values)}, where the header has {width}"
+            problem = f"the row has too {many} fields: {len(values)}, where the header has {width}: {_ROW_REMEDY}"
+        if len(lines.drawn) > 1 and _is_several(lines.drawn, len(values), width, delimiter):
+            problem = (
+                f"lines {first_line} to {lines.number} are rows of their own that a quotation mark made one: set "
+                "catalog.quoting: none where such marks are part of the values, else double each one that is"
+            )
         yield Row(path.name, number, values, problem)
 
 
-_QUOTE_REMEDY = "Close the quotation mark, or double each one that is part of a value."
+_QUOTE_REMEDY = (
+    "Close the quotation mark, or double each one that is part of a value; where the file puts no value between "
+    "quotation marks, set catalog.quoting: none."
+)
+_ROW_REMEDY = "look for a separator or a line break inside a value that is not between quotation marks"
+
+
+def _is_several(lines: list[str], fields: int, width: int, delimiter: str) -> bool:
+    """Say whether the lines that were read as one row are several, taken in by quotation marks that quote nothing.
+
+    One line of a long description may have as many separators as a row. So some are suspected only where a closing mark
+    has text behind it, which no program writes; or where all lines have exactly a row's separators, none with a space
+    behind it as in prose, and they are more than two or make no row together.
+    """
+    if width == 1 or not any(line.count(delimiter) >= width - 1 for line in lines[1:]):
+        return False
+    try:
+        next(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error:
+        return True
+    alike = all(line.count(delimiter) == width - 1 and f"{delimiter} " not in line for line in lines)
+    return alike and (len(lines) > 2 or fields != width)
 
 
 class _Lines:
-    """The decoded lines of a file, as drawn so far: `number` of them, `exhausted` once one too many was asked for."""
+    """The decoded lines of a file, as drawn so far: `number` of them, `exhausted` once one too many was asked for;
+    `drawn` are the last ones, for whoever reads to clear.
+    """
 
     def __init__(self, path: Path, encoding: str) -> None:
         self.path = path
         self.encoding = encoding
         self.number = 0
+        self.drawn: list[str] = []
         self.exhausted = False
         try:
             # A byte-order mark, as spreadsheets write it, is not part of the first column's name.
@@ -163,6 +177,7 @@ class _Lines:
         except (OSError, EOFError, zlib.error) as error:
             raise CatalogError(self._cut(error)) from None
         self.number += 1
+        self.drawn.append(line)
         return line
 
     def _cut(self, error: Exception) -> str:
@@ -189,45 +204,3 @@ class _Lines:
                     break
                 position += len(line)
         return f"{self.path}: the file is not {self.encoding}. Set catalog.encoding, or save the file as UTF-8."
-
-
-def _read_parquet(files: list[Path]) -> Table:
-    columns = _text_columns(files[0])
-    return Table(columns, _parquet_rows(files, columns))
-
-
-def _text_columns(path: Path) -> tuple[str, ...]:
-    try:
-        schema = pq.read_schema(path)
-        return tuple(field.name for field in schema if _is_text(field.type))
-    except (pa.ArrowException, OSError, UnicodeError) as error:
-        raise CatalogError(f"{path}: this is no readable Parquet file: {error}") from None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _parquet_rows(files: list[Path], columns: tuple[str, ...]) -> Iterator[Row]:
-    for path in files:
-        missing = set(columns) - set(_text_columns(path))
-        if missing:
-            raise CatalogError(f"{path}: no column {sorted(missing)}, which {files[0].name} beside it has.")
-        number = 0
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=list(columns)):
-                    texts = [_strings(batch.column(name)) for name in columns]
-                    for values in zip(*texts, strict=True):
-                        number += 1
-                        yield Row(path.name, number, values, "")
-        except (pa.ArrowException, OSError, UnicodeError) as error:
-            raise CatalogError(f"{path}: cannot be read after row {number}: {error}") from None
-
-
-def _strings(values: pa.Array) -> list[str]:
-    if pa.types.is_floating(values.type):
-        # As Python and pandas write them, so that Parquet and CSV of one table agree: Arrow writes 2403.0 as '2403'.
-        return ["" if value is None or value != value else str(value) for value in values.to_pylist()]
-    texts: list[str] = pc.fill_null(pc.cast(values, pa.string()), "").to_pylist()
-    return texts

@@ -112,7 +112,7 @@ def join_rejects(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 _SENTENCES = {
-    "bad_row": "{problem}: look for a separator or a line break inside a value that is not between quotation marks",
+    "bad_row": "{problem}",
     "missing_id": "the product has no id",
     "duplicate_id": "an earlier row has the id '{product_id}'; the first one is kept",
     "no_text_no_photo": "the product has neither a title, a description nor a photo",

@@ -40,6 +40,19 @@ def test_separator_encoding_and_french_columns_are_found(tmp_path: Path, delimit
     ]
 
 
+@pytest.mark.parametrize("title", ['"Grand" lit', '"Lit'])
+def test_quotation_marks_that_enclose_nothing_are_found(tmp_path: Path, title: str) -> None:
+    path = tmp_path / "articles.csv"
+    lines = [f"{n};{title if n in (3, 9) else 'Lit'} {n};{('Déco', 'Jeux')[n % 2]}\n" for n in range(12)]
+    path.write_text("".join(["id;titre;rayon\n", *lines]), encoding="utf-8")
+    guess = guess_catalog(path)
+    assert guess.catalog.quoting == "none"
+    (frame,) = read_catalog(guess.catalog)
+    assert len(frame) == 12 and frame["designation"][3] == f"{title} 3"
+    pd.DataFrame({"id": range(9), "titre": '"Grand"\nlit; "19"'}).to_csv(path, sep=";", index=False)
+    assert guess_catalog(path).catalog.quoting == "standard"
+
+
 def test_rakutens_files_are_found_with_their_labels_and_photo_names(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {
@@ -100,6 +113,7 @@ def test_the_written_experiment_is_the_template_with_another_top() -> None:
         columns=Columns("Réf", "no", "", "yes", ""),
         encoding="cp1252",
         delimiter="\t",
+        quoting="none",
     )
     read = parse_config(read_config(write_experiment(template, "shop", catalog)))
     assert read.catalog == catalog and read.name == "shop"

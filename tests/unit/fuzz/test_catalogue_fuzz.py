@@ -54,6 +54,8 @@ def tables() -> list[bytes]:
         "category": pa.array([None] * 3, pa.null()),
         "when": pa.array([0, 1, None], pa.timestamp("ns", "UTC")),
         "span": pa.array([0, 1, None], pa.duration("s")),
+        "uuid": pa.array([bytes(16), b"\xff" * 16, None], pa.uuid()),
+        "image": pa.array([b"a", b"\xff", None], pa.binary_view()),
     }
     made = []
     for content in (columns, odd):
@@ -63,9 +65,10 @@ def tables() -> list[bytes]:
     return made
 
 
-def read_all(file: Path, encoding: str = "utf-8", delimiter: str = ",") -> None:
+def read_all(file: Path, encoding: str = "utf-8", delimiter: str = ",", quoting: str = "standard") -> None:
     """Read a file in every way there is; a CatalogError is an answer, anything else is not."""
-    catalog = Catalog(products=str(file), images=str(file.parent), encoding=encoding, delimiter=delimiter)
+    layout = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+    catalog = Catalog(products=str(file), images=str(file.parent), **layout)
     config = dataclasses.replace(parse_config({"name": "x", "catalog": {"products": "x"}}), catalog=catalog)
 
     def frames(require: bool) -> None:
@@ -90,17 +93,18 @@ def read_all(file: Path, encoding: str = "utf-8", delimiter: str = ",") -> None:
     content=damaged(CSV) | st.binary(max_size=60),
     encoding=st.sampled_from(ENCODINGS),
     delimiter=st.sampled_from(DELIMITERS),
+    quoting=st.sampled_from(["standard", "none"]),
     zipped=st.integers(0, 5).map(lambda n: n == 0),
     data=st.data(),
 )
-def test_any_csv_is_rows_or_a_sentence(tmp_path_factory, content, encoding, delimiter, zipped, data):
+def test_any_csv_is_rows_or_a_sentence(tmp_path_factory, content, encoding, delimiter, quoting, zipped, data):
     folder = tmp_path_factory.getbasetemp()
     file = folder / ("fuzz.csv.gz" if zipped else "fuzz.csv")
     if zipped:
         content = gzip.compress(content, mtime=0)
         content = data.draw(damaged([content])) if data.draw(st.booleans()) else content
     file.write_bytes(content)
-    read_all(file, encoding, delimiter)
+    read_all(file, encoding, delimiter, quoting)
 
 
 @examples(80)
