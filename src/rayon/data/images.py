@@ -11,16 +11,18 @@ import http.client
 import io
 import os
 import stat
+import string
 import struct
 import time
 import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Collection
+from email.message import Message
 from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -46,6 +48,11 @@ _DAMAGE = (
 
 _URL_SECONDS = 10.0
 _URL_TRIES = 2
+_LATER = (408, 425, 429)
+"""Answers that say nothing of the photo: the host is too slow or asked too often."""
+
+_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE = 5.0
 
 
 class PhotoError(ValueError):
@@ -269,7 +276,10 @@ def _upright_rgb(image: Image.Image, side: int) -> Image.Image:
 def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.nan_to_num(np.asarray(image, dtype=np.float32))
     peak = 65535.0 if image.mode.startswith("I;16") else float(values.max())
-    return Image.fromarray((values.clip(0, peak) * (255.0 / max(peak, 1e-9))).astype(np.uint8))
+    grey = Image.fromarray((values.clip(0, peak) * (255.0 / max(peak, 1e-9))).astype(np.uint8))
+    if "exif" in image.info:
+        grey.info["exif"] = image.info["exif"]
+    return grey
 
 
 def _encode(image: Image.Image, quality: int) -> bytes:
@@ -317,22 +327,43 @@ def _download(address: str, max_megabytes: float, hosts: Collection[str] | None 
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)
-    request = urllib.request.Request(address, headers={"User-Agent": "rayon", "Accept": "image/*"})
-    failure = ""
+    try:
+        request = urllib.request.Request(_encoded(address), headers={"User-Agent": "rayon", "Accept": "image/*"})
+    except ValueError as error:
+        raise PhotoError("photo_unreadable", f"'{address[:200]}' is no address: {error}") from None
+    failure, pause = "", 0.0
     for _ in range(_URL_TRIES):
+        time.sleep(pause)
         try:
             with opener.open(request, timeout=_URL_SECONDS) as answer:
                 return _read_bounded(answer, max_megabytes)
         except urllib.error.HTTPError as error:
             error.close()
-            if error.code < 500:
+            if error.code < 500 and error.code not in _LATER:
                 raise PhotoError("photo_missing", f"{address} answered {error.code} {error.reason}") from None
             failure = f"it answered {error.code} {error.reason}"
+            pause = _pause(error.headers)
+            if pause > _LONGEST_PAUSE:
+                break
         except PhotoError:
             raise
         except (OSError, ValueError, urllib.error.URLError, http.client.HTTPException) as error:
             failure = str(error)
-    raise PhotoError("photo_unreachable", f"{address} could not be fetched in {_URL_TRIES} tries: {failure}")
+    raise PhotoError("photo_unreachable", f"{address} could not be fetched: {failure}")
+
+
+def _encoded(address: str) -> str:
+    """Return an address as HTTP wants it: what is no ASCII or a space in percent, a host's letters as IDNA."""
+    parts = urlsplit(address)
+    host = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+    path, query = (quote(part, safe=string.punctuation) for part in (parts.path, parts.query))
+    return parts._replace(netloc=host, path=path, query=query, fragment="").geturl()
+
+
+def _pause(headers: Message) -> float:
+    """Return the seconds to wait before asking a host again, which may say how many."""
+    asked = headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else _PAUSE_SECONDS
 
 
 def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float) -> bytes:

@@ -52,6 +52,12 @@ def test_exif_orientation_is_applied_and_metadata_left_behind(make_photo):
     assert not image.getexif() and "comment" not in image.info
 
 
+def test_a_grey_photo_of_16_bits_is_turned_too(make_photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert opened(normalise(make_photo((30, 20), 0x8000, "I;16", "PNG", exif=exif))).size == (20, 30)
+
+
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_a_photo_with_unreadable_exif_is_taken_as_it_stands(make_photo):
     raw = make_photo((30, 20), exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff garbage")
@@ -187,15 +193,27 @@ def test_a_location_that_cannot_be_read_is_refused_with_its_reason(tmp_path: Pat
 
 
 @pytest.fixture
-def photo_server(make_photo) -> Iterator[str]:
+def asked() -> list[str]:
+    """What the server was asked for."""
+    return []
+
+
+@pytest.fixture
+def photo_server(make_photo, asked) -> Iterator[str]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            asked.append(self.path)
             found = {"/a.jpg": (200, make_photo()), "/big.jpg": (200, bytes(300_000)), "/sick.jpg": (503, b"later")}
             status, body = found.get(self.path, (404, b"no"))
             if self.path == "/elsewhere.jpg":
                 status = 302
+            code, _, seconds = self.path[1:].partition("/")  # /429/1: that answer, and its Retry-After
+            if code.isdecimal():
+                status = 200 if "once" in seconds and asked.count(self.path) > 1 else int(code)
             self.send_response(status)
             self.send_header("Location", "ftp://127.0.0.1/a.jpg")
+            if seconds:
+                self.send_header("Retry-After", seconds.removesuffix("once"))
             self.end_headers()
             self.wfile.write(body)
 
@@ -234,3 +252,47 @@ def test_an_address_that_nobody_answers_is_unreachable():
     with pytest.raises(PhotoError) as refusal:
         read_photo("http://127.0.0.1:9/a.jpg", True, 0.1)
     assert refusal.value.reason == "photo_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("name", "tries"), [("429/0", 2), ("408/0", 2), ("425/0", 2), ("429/soon", 2), ("429/3600", 1), ("503/3600", 1)]
+)
+def test_a_host_that_asks_for_time_is_unreachable_for_now(photo_server, asked, name, tries):
+    with pytest.raises(PhotoError) as refusal:
+        read_photo(f"{photo_server}/{name}", True, 0.1)
+    assert refusal.value.reason == "photo_unreachable" and len(asked) == tries
+
+
+def test_a_host_that_asks_for_a_moment_is_asked_again(photo_server, asked):
+    assert read_photo(f"{photo_server}/429/0once", True, 0.1) == b"no" and len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/été.jpg", "/%C3%A9t%C3%A9.jpg"),
+        ("/grand lit.jpg?côté=à gauche#là", "/grand%20lit.jpg?c%C3%B4t%C3%A9=%C3%A0%20gauche"),
+        ("/d%C3%A9j%C3%A0+(1),a.jpg?w=1&h=2", "/d%C3%A9j%C3%A0+(1),a.jpg?w=1&h=2"),
+    ],
+)
+def test_an_address_is_written_as_hosts_know_it(photo_server, asked, location, path):
+    with pytest.raises(PhotoError, match="answered 404"):
+        read_photo(photo_server + location, True, 0.1)
+    assert asked == [path]
+
+
+def test_a_host_with_accents_is_asked_by_its_other_name(photo_server, asked, monkeypatch):
+    monkeypatch.setenv("http_proxy", photo_server)  # sees what host is asked for
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(PhotoError, match=r"http://bücher\.example/é\.jpg answered 404"):
+        read_photo("http://bücher.example/é.jpg", True, 0.1)
+    assert asked == ["http://xn--bcher-kva.example/%C3%A9.jpg"]
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1/a.jpg", f"http://{'é' * 70}.example/a.jpg", "http://x.example/\ud800"]
+)
+def test_an_address_that_is_none_is_a_sentence(address):
+    with pytest.raises(PhotoError, match="is no address") as refusal:
+        read_photo(address, True, 0.1)
+    assert refusal.value.reason == "photo_unreadable"
