@@ -181,14 +181,18 @@ def read_labels(file: str) -> dict[str, str]:
         WindowError: the file cannot be read, or has not these columns.
     """
     try:
-        frame = pd.read_parquet(file) if file.endswith(".parquet") else pd.read_csv(file, dtype=str)
+        if file.endswith(".parquet"):
+            frame = pd.read_parquet(file)
+        else:  # in which 'NA' and 'None' are ids and categories like others
+            frame = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise WindowError(f"the feedback {file} cannot be read: {error}") from None
     missing = [name for name in ("product_id", "label") if name not in frame]
     if missing:
         raise WindowError(f"{file}: there is no column {', '.join(missing)}; feedback has product_id and label.")
     frame = frame.dropna(subset=["product_id", "label"])
-    return dict(zip(frame["product_id"].astype(str), frame["label"].astype(str), strict=True))
+    told = zip(frame["product_id"].astype(str), frame["label"].astype(str), strict=True)
+    return {product: label for product, label in told if product and label}
 
 
 def _unused(table: pa.Table) -> list[str]:

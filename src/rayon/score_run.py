@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayon.bundle_document import BundleError, describe_bundle
-from rayon.config import Config
+from rayon.config import Config, Preprocess
 from rayon.data.catalog import changed_columns
 from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import Outputs, is_remote
@@ -31,7 +31,7 @@ from rayon.data.validation import join_rejects
 from rayon.preparing import RayonError
 from rayon.registry import Model, any_dataset, read_keys, read_shard
 from rayon.schema import REJECT_COLUMNS
-from rayon.scoring import add_up, finished, score_part, score_table, shard_key, summarise
+from rayon.scoring import add_up, as_trained, finished, score_part, score_table, shard_key, summarise
 
 if TYPE_CHECKING:  # torch, which who plans, adds up or tells does not need
     from rayon.inference import Predictor
@@ -116,6 +116,7 @@ def plan_input(
         here = fetch_catalog(config.catalog, Path(config.cache) / "catalogs", names)
         config = dataclasses.replace(config, catalog=here)
     columns = input_columns(config, source, bundle)
+    config = as_trained(config, Preprocess(**describe_bundle(bundle).get("preprocess", {})))
     return Planned(*plan_jobs(config, source, keep), columns)
 
 

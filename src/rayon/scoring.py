@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rayon.config import Config
+from rayon.config import Config, Preprocess
 from rayon.data.building import build_shard
 from rayon.data.shards import read_table
 from rayon.observing import OBSERVED, observe
@@ -88,14 +88,18 @@ def finished(data: bytes | None, key: str) -> bool:
     return bool(metadata.get(_KEY) == key.encode())
 
 
+def as_trained(config: Config, preprocess: Preprocess) -> Config:
+    """Return the settings with a model's `preprocess`: how products were cleaned when it was trained."""
+    return dataclasses.replace(config, preprocess=dataclasses.replace(preprocess, workers=config.preprocess.workers))
+
+
 def score_part(part: bytes, predictor: Predictor, config: Config, key: str) -> ScoredShard:
     """Score a planned part: read and shrink its photos as training did, then judge.
 
     A product whose photo cannot be used is judged on its text and says so in `photo_problem`; one without text is a
     reject.
     """
-    settings = dataclasses.replace(predictor.bundle.preprocess, workers=config.preprocess.workers)
-    built = build_shard(part, dataclasses.replace(config, preprocess=settings))
+    built = build_shard(part, as_trained(config, predictor.bundle.preprocess))
     refused = built.rejects[built.rejects["scope"] == "photo"]
     problems = {
         (source, row): f"{reason}: {detail}"

@@ -26,7 +26,7 @@ from rayon.data.synthetic import Drift, true_category, write_catalogue
 from rayon.inference import Predictor
 from rayon.preparing import RayonError
 from rayon.score_run import unseen_tables, with_input
-from rayon.scoring import PREDICTIONS_SCHEMA, ScoredShard, score_part, score_table
+from rayon.scoring import PREDICTIONS_SCHEMA, ScoredShard, as_trained, score_part, score_table
 
 TRAFFIC_SCHEMA = pa.schema(
     [*PREDICTIONS_SCHEMA, ("time", pa.timestamp("us", tz="UTC")), ("human_category", pa.string())]
@@ -149,7 +149,7 @@ def _generated(traffic: Traffic, predictor: Predictor, config: Config) -> Iterat
         products = write_catalogue(folder, rows, traffic.drift, start=synthetic.rows)
     except FileExistsError:  # there are more than are asked for
         products = folder / "products.csv"
-    settings = with_input(config, str(products), str(folder / "images"))
+    settings = as_trained(with_input(config, str(products), str(folder / "images")), predictor.bundle.preprocess)
     settings = dataclasses.replace(settings, score=dataclasses.replace(config.score, shard_rows=traffic.size))
 
     def truth(row: Mapping[str, object]) -> str:

@@ -72,6 +72,8 @@ def test_what_people_say_later_is_joined_by_product(file, tmp_path):
     table = read_window([file()], "TrainFlow/7", read_labels(str(labels))).table
     said = dict(zip(table["product_id"].to_pylist(), table[HUMAN].to_pylist(), strict=True))
     assert said["p1-3"] == "vases" and said["p1-5"] == ""
+    labels.write_text("product_id,label\nNA,None\nnull,N/A\n1\n2,\n,jeux\n")
+    assert read_labels(str(labels)) == {"NA": "None", "null": "N/A"}
     labels.write_text("id,label\n1,vases\n")
     with pytest.raises(WindowError, match="no column product_id"):
         read_labels(str(labels))

@@ -19,6 +19,7 @@ from rayon.bundle_document import describe_bundle
 from rayon.cards import scores_card
 from rayon.data.outputs import Outputs
 from rayon.data.planning import plan_scoring
+from rayon.data.shards import read_table
 from rayon.data.tables import CatalogError
 from rayon.preparing import RayonError
 from rayon.registry import Model
@@ -27,6 +28,7 @@ from rayon.score_run import (
     conclude,
     input_columns,
     open_predictor,
+    plan_input,
     plan_jobs,
     run_jobs,
     share_out,
@@ -216,6 +218,17 @@ def test_a_model_that_knows_no_columns_finds_none_new(scoring, make_config, tmp_
     found = input_columns(settings, "a file", dump_bundle(bundle._replace(reference=older)))
     assert found == {"new": [], "gone": ["description", "image"]}
     assert input_columns(settings, UNSEEN, scoring.bundle) == {"new": [], "gone": []}
+
+
+def test_texts_are_cut_where_the_model_cut_them_and_not_where_the_experiment_does_by_now(
+    scoring, make_config, tmp_path
+):
+    (tmp_path / "long.csv").write_text(f"product_id,designation\n1,{'lampe ' * 50}\n")
+    config = with_input(make_config(), str(tmp_path / "long.csv"), "")
+    config = dataclasses.replace(config, preprocess=dataclasses.replace(config.preprocess, max_text_chars=100))
+    parts: dict[int, bytes] = {}
+    plan_input(config, "a file", scoring.bundle, parts.__setitem__)
+    assert read_table(parts[0])["designation"].to_pylist() == ["lampe " * 49 + "lampe"]
 
 
 def test_an_unreadable_input_is_a_sentence(scoring, tmp_path):

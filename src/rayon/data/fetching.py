@@ -82,5 +82,5 @@ def list_files(location: str) -> list[Listed]:
 
 
 def _parted(location: str) -> tuple[str, str]:
-    above, _, name = location.rstrip("/").rpartition("/")
-    return above, name
+    above, slash, name = location.rstrip("/").rpartition("/")
+    return above or slash, name

@@ -99,6 +99,7 @@ def plan_scoring(config: Config) -> Iterator[Piece]:
     """Stream a catalogue that is to be scored, as parts of `score.shard_rows` valid rows, in file order.
 
     The file is read once; a chunk of it and a part are in memory at a time. Categories, where there are any, are kept.
+    Texts are cleaned as `preprocess` says, which is to be the model's (`rayon.scoring.as_trained`).
 
     Raises:
         CatalogError: while pieces are drawn: the catalogue cannot be read, or none of its photos can be found.

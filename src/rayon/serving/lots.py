@@ -14,17 +14,19 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rayon.config import Catalog, Columns, Config
+from rayon.data.guessing import guess_quoting
 from rayon.data.outputs import Outputs
 from rayon.data.shards import read_table
 from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
+from rayon.scoring import as_trained
 
 _SHARD_ROWS = 64  # between two of them others get their turn, and progress is told
 _DAMAGE = (
@@ -79,8 +81,9 @@ def score_lot(
 
     Raises:
         LotError: the archive is none, or a bomb; there are too many rows.
-        rayon.data.tables.CatalogError: the table cannot be read.
+        rayon.data.rows.CatalogError: the table cannot be read.
     """
+    config = as_trained(config, predictor.bundle.preprocess)
     images = folder / "photos"
     images.mkdir(parents=True)
     if photos is not None:
@@ -136,7 +139,7 @@ def plain_cell(value: object) -> object:
 
 def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> Config:
     scoring = with_input(config, str(table), str(images))
-    encoding, delimiter, header = _sniff(table)
+    encoding, delimiter, quoting, header = _sniff(table)
     columns, image_name = config.catalog.columns, config.catalog.image_name
     if header and columns.designation not in header and Columns().designation in header:
         columns, image_name = Columns(), None
@@ -152,32 +155,36 @@ def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> C
         columns=columns,
         encoding=encoding,
         delimiter=delimiter,
+        quoting=quoting,
     )
     score = dataclasses.replace(config.score, shard_rows=_SHARD_ROWS)
     return dataclasses.replace(scoring, catalog=catalog, score=score)
 
 
-def _sniff(table: Path) -> tuple[str, str, list[str]]:
-    """Return a text file's encoding, separator and header; what a spreadsheet of this country makes is read too."""
+def _sniff(table: Path) -> tuple[str, str, Literal["standard", "none"], list[str]]:
+    """Return a text file's encoding, separator, quoting and header; what a spreadsheet of this country makes is read
+    too.
+    """
     suffix = table.suffix.lower()
     try:
         if suffix in (".parquet", ".pq"):
-            return "utf-8", ",", list(pq.read_schema(table).names)
+            return "utf-8", ",", "standard", list(pq.read_schema(table).names)
         with gzip.open(table) if suffix == ".gz" else open(table, "rb") as file:
             head = file.read(_SNIFFED_BYTES)
     except (pa.ArrowException, OSError, EOFError, zlib.error):
-        return "utf-8", ",", []  # whoever reads it all says what is wrong
+        return "utf-8", ",", "standard", []  # whoever reads it all says what is wrong
     encoding = "utf-8"
     try:
         head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if error.start < len(head) - 4:  # else a character that the sample cuts
             encoding = "cp1252"
-    line = head.decode(encoding, "replace").lstrip("\ufeff").splitlines()[:1]
+    text = head.decode(encoding, "replace").lstrip("\ufeff")
+    line = text.splitlines()[:1]
     if not line:
-        return encoding, ",", []
+        return encoding, ",", "standard", []
     delimiter = max(_DELIMITERS, key=line[0].count)
-    return encoding, delimiter, next(csv.reader(line, delimiter=delimiter), [])
+    return encoding, delimiter, guess_quoting(text, delimiter), next(csv.reader(line, delimiter=delimiter), [])
 
 
 def _extract(archive: Path, folder: Path, config: Config) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -88,6 +91,16 @@ def test_what_is_not_there_is_said_with_its_address(bucket, tmp_path, name):
     Outputs(bucket).write("a/notes.txt", b"no table")
     with pytest.raises(CatalogError, match=f"{bucket}/{name}.*Check the address"):
         fetch(f"{bucket}/{name}", tmp_path)
+
+
+def test_what_lies_directly_below_the_root_is_there():
+    if not os.access("/", os.W_OK):
+        pytest.skip("nothing can be written directly below /")
+    with NamedTemporaryFile(dir="/", prefix="rayon-", suffix=".csv") as file:
+        assert [listed.name for listed in list_files(file.name)] == [file.name[1:]]
+    with TemporaryDirectory(dir="/", prefix="rayon-") as folder:
+        (Path(folder) / "one.parquet").touch()
+        assert [listed.name for listed in list_files(folder)] == [f"{folder[1:]}/one.parquet"]
 
 
 def test_photos_on_s3_are_bounded_and_stay_in_their_folder(bucket):

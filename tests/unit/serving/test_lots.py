@@ -62,6 +62,11 @@ def test_what_spreadsheets_write_is_read(score, table):
     assert (lot.read, lot.scored) == (2, 2) and lot.shown["category"].tolist() == ["lampes", "vases"]
 
 
+def test_quotation_marks_that_enclose_nothing_take_in_no_row(score):
+    lot = score('product_id\tdesignation\n1\t"lampe chevet\n2\tlampe led\n3\t"vase" bouquet\n4\tvase\n')
+    assert (lot.read, lot.scored) == (4, 4)
+
+
 def test_parquet_is_read(score, tmp_path):
     pd.DataFrame({"product_id": ["1"], "designation": ["lampe"]}).to_parquet(tmp_path / "x.parquet")
     assert score((tmp_path / "x.parquet").read_bytes(), suffix=".parquet").scored == 1
