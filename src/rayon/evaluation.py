@@ -64,13 +64,15 @@ def category_f1(matrix: NDArray[np.integer]) -> NDArray[np.float64]:
 
 
 def macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
-    """Return the macro-F1, in [0, 1].
+    """Return the macro-F1, in [0, 1]. `predicted` may hold `classes`: an answer that is none of them, which is wrong.
 
     Example:
         >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2), 3)
         0.733
     """
-    return float(scores(confusion(labels, predicted, classes))[0])
+    matrix = confusion(labels, predicted, classes + 1)
+    occur = (matrix.sum(axis=0) + matrix.sum(axis=1))[:-1] > 0
+    return float(category_f1(matrix)[:-1].sum() / max(occur.sum(), 1))
 
 
 def metrics(labels: Ints, predicted: Ints, classes: int, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
@@ -108,8 +110,8 @@ def paired_gain(
 ) -> Interval:
     """Return how much macro-F1 `ours` has above `theirs` on the same products, with its percentile-bootstrap interval.
 
-    Products are drawn, so that each draw judges both on the same ones. `theirs` may hold `classes` for an answer that
-    is none of them, which is wrong.
+    Products are drawn, so that each draw judges both on the same ones. Both may hold `classes` for an answer that is
+    none of them, which is wrong.
 
     Example:
         >>> labels = np.array([0, 0, 1, 1])

@@ -6,10 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from rayon.config import Gate
 from rayon.evaluation import confusion, macro_f1, paired_gain
 from rayon.gate import HOLD, PROMOTE, Said, judge, macro_f1_of
+from rayon.rescoring import _translated
 
 CATEGORIES = ("a", "b", "c", "d")
 LABELS = np.arange(800) % 4
@@ -115,6 +117,19 @@ def test_a_champions_categories_that_are_gone_are_wrong_answers():
     judged = verdict(said(0.9, 3), Said(champion, None, None))
     assert judged.verdict == PROMOTE
     assert macro_f1_of(LABELS, champion, 4) < 0.75
+
+
+def test_a_candidates_categories_that_are_gone_are_wrong_answers():
+    table = log_probabilities(0.9, 3, columns=5)
+    gone = np.arange(800) % 40 == 3  # twenty products of the last category
+    table[gone] = np.log([0.01, 0.01, 0.01, 0.01, 0.96])
+    candidate = Said(_translated(table, ("a", "b", "c", "d", "last year's"), CATEGORIES), None, None)
+    macro = f1_score(LABELS, table.argmax(axis=1), labels=range(4), average="macro")
+    for rival in (None, Said(log_probabilities(0.7), None, None)):
+        judged = verdict(candidate, rival)
+        floor = next(record for record in judged.records if record.name == "floor")
+        assert floor.actual == pytest.approx(macro) and judged.verdict == PROMOTE
+    assert failing(verdict(candidate, candidate)) == ["gain"]
 
 
 def test_the_paired_gain_is_the_difference_and_its_interval_is_narrower_than_an_unpaired_one():
