@@ -405,12 +405,16 @@ class Store:
             wanted = set(connection.execute(select(PREDICTIONS.c.photo).distinct()).scalars())
         named = named_bytes = unnamed = unnamed_bytes = 0
         for file in self._photos.listing():
-            if Path(file.name).stem in wanted or file.written >= now - _GRACE:
+            keep = Path(file.name).stem in wanted or file.written >= now - _GRACE
+            if delete and not keep:
+                again = self._photos.look(file.name)  # one that was sent again since it was listed is young by now
+                keep = again is not None and again.written >= now - _GRACE
+                if not keep:
+                    self._photos.delete(file.name)
+            if keep:
                 named, named_bytes = named + 1, named_bytes + file.size
-                continue
-            if delete:
-                self._photos.delete(file.name)
-            unnamed, unnamed_bytes = unnamed + 1, unnamed_bytes + file.size
+            else:
+                unnamed, unnamed_bytes = unnamed + 1, unnamed_bytes + file.size
         return Photos(named, named_bytes, unnamed, unnamed_bytes)
 
     @property

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from postgres import postgres
+from sqlalchemy import delete
 
 from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id, open_store
+from rayon.feedback_tables import PREDICTIONS
 from rayon.schema import Prediction
 
 SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 0.3, "accept", "TrainFlow/1")
@@ -144,6 +146,23 @@ def test_a_young_photo_without_a_row_is_left_to_its_writer(store, app_settings, 
     os.utime(old, (time.time() - 7200,) * 2)
     store.purge(app_settings())
     assert young.exists() and not old.exists()
+
+
+def test_a_photo_that_is_sent_again_during_a_purge_stays(store, app_settings, tmp_path, monkeypatch):
+    log(store, b"twice")
+    (file,) = (tmp_path / "photos").rglob("*.jpg")
+    os.utime(file, (time.time() - 7200,) * 2)
+    listing = store._photos.listing
+    with store._writing.begin() as connection:
+        connection.execute(delete(PREDICTIONS).where(PREDICTIONS.c.catalogue == store.catalogue))
+
+    def listed_then_sent():
+        files = list(listing())
+        log(store, b"twice")
+        yield from files
+
+    monkeypatch.setattr(store._photos, "listing", listed_then_sent)
+    assert store.purge(app_settings()).photos == 0 and file.read_bytes() == b"twice"
 
 
 WRITER = """

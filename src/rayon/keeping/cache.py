@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,12 +154,17 @@ def _linked(cache: Path, uses: Uses) -> set[str]:
 
 def _heaps(cache: Path, name: str) -> list[_Heap]:
     folder = cache / name
-    return [_weigh(path, f"{name}/{path.name}") for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    found = [_weigh(path, f"{name}/{path.name}") for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    return [heap for heap in found if heap is not None]
 
 
-def _weigh(path: Path, name: str) -> _Heap:
-    """Weigh a file, or all in a folder; links are not followed."""
-    size, newest = 0, path.lstat().st_mtime
+def _weigh(path: Path, name: str) -> _Heap | None:
+    """Weigh a file, or all in a folder; links are not followed. None where it was just removed."""
+    try:
+        own = path.lstat()
+    except FileNotFoundError:
+        return None
+    size, newest = own.st_size if stat.S_ISREG(own.st_mode) else 0, own.st_mtime
     for home, folders, files in os.walk(path) if not path.is_symlink() else ():
         for inside in (*folders, *files):
             try:
@@ -167,8 +173,6 @@ def _weigh(path: Path, name: str) -> _Heap:
                 continue
             size += status.st_size if inside in files else 0
             newest = max(newest, status.st_mtime)
-    if path.is_file() and not path.is_symlink():
-        size = path.stat().st_size
     return _Heap(name, size, datetime.fromtimestamp(newest, UTC))
 
 

@@ -102,3 +102,19 @@ def test_what_machines_share_goes_by_the_same_rules(bucket, tmp_path):
         "predictions/shop-1/part.parquet",
         "checkpoints/TrainFlow-failing/fusion/last.ckpt",
     }
+
+
+def test_what_goes_while_it_is_weighed_is_not_there(tmp_path, monkeypatch):
+    for name in ("gone", "here"):
+        (tmp_path / "shards").mkdir(exist_ok=True)
+        (tmp_path / "shards" / f"{name}.arrow").write_bytes(b"x" * 100)
+    entries = Path.iterdir
+
+    def listed_then_removed(folder):
+        found = list(entries(folder))
+        (tmp_path / "shards" / "gone.arrow").unlink(missing_ok=True)  # as the flow beside does
+        return iter(found)
+
+    monkeypatch.setattr(Path, "iterdir", listed_then_removed)
+    found = list_cache(tmp_path, None, Uses({}, {}, {"here"}, lambda: set()), Policy(), NOW)
+    assert [(one.name, one.size) for one in found] == [("shards/here.arrow", 100)]
