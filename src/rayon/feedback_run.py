@@ -173,7 +173,12 @@ def _frame(entries: Sequence[Feedback]) -> pd.DataFrame:
         )
         for entry, group in zip(entries, groups.tolist(), strict=True)
     ]
-    types: dict[str, Any] = {"number": "int64", "confidence": "float64", "given_probability": "float64"}
+    types: dict[str, Any] = {
+        "number": "int64",
+        "confidence": "float64",
+        "given_probability": "float64",
+        "group": "uint64",  # half of the hashes are beyond int64, and a frame may hold the other half alone
+    }
     flags: dict[str, Any] = dict.fromkeys(("sure", "has_text", "has_photo"), bool)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({**types, **flags})
 
