@@ -80,6 +80,7 @@ class FeedbackFlow(FlowSpec):
             inspected = inspect_new(entries, store, state, open_latest(config), config)
             shard = build_accepted(inspected, store, config)
         self.cursor, self.waiting, self.decisions = inspected.cursor, inspected.waiting, inspected.decisions
+        self.wrong = list(inspected.wrong)
         self.tally = tally(inspected.decisions)
         self.shards = [ref._asdict() for ref in state.shards]
         if shard is not None:

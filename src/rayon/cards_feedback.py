@@ -18,6 +18,7 @@ _REASONS = {
     "gold": "the gold set holds the title: never learnt from",
     "superseded": "the same person said something else later",
     "outvoted": "more people say otherwise",
+    "overruled": "an admin accepted another category",
     "nothing_left": "neither text nor photo is left",
     "settled": "an admin accepted it",
     "settled_against": "an admin refused it",

@@ -307,11 +307,11 @@ class App:
 class FeedbackRules:
     """Which feedback is believed (`rayon.inspection`).
 
-    More than `per_person` pieces by one person in a day wait for an admin, unless the person is `trusted`; a program
-    that passes on what its users say counts as one. Of people who disagree, a majority of `agreement` is believed. A
-    correction that a model as sure as when it is right gives less than `unlikely` waits, unless two people
-    say so, or `pattern_people` people move `pattern_products` products from that category to the same other one. A
-    category is new once `new_category_people` people gave it to `new_category_products` products.
+    Of one person, a day's pieces (UTC) wait for an admin where they are more than `per_person`, unless the person is
+    `trusted`; a program that passes on what its users say counts as one. Of people who disagree, a majority of
+    `agreement` is believed. A correction that a model as sure as when it is right gives less than `unlikely` waits,
+    unless two people say so, or `pattern_people` people move `pattern_products` products from that category to the same
+    other one. A category is new once `new_category_people` people gave it to `new_category_products` products.
     """
 
     per_person: Positive = 100

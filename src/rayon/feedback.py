@@ -246,16 +246,17 @@ class Store:
                 found |= {int(number): bool(accepted) for number, accepted in rows}
         return found
 
-    def said_since(self, moment: datetime) -> dict[str, int]:
-        """Return how many pieces of feedback each person gave since then."""
+    def said_daily(self, since: str) -> dict[tuple[str, str], int]:
+        """Return how many pieces of feedback each person gave on each day (UTC, ISO), from the day `since` on."""
+        day = func.substr(FEEDBACK.c.time, 1, 10)
         query = (
-            select(FEEDBACK.c.who, func.count())
+            select(FEEDBACK.c.who, day, func.count())
             .join(PREDICTIONS, PREDICTIONS.c.id == FEEDBACK.c.prediction)
-            .where(PREDICTIONS.c.catalogue == self.catalogue, FEEDBACK.c.time >= _iso(moment))
-            .group_by(FEEDBACK.c.who)
+            .where(PREDICTIONS.c.catalogue == self.catalogue, FEEDBACK.c.time >= since)
+            .group_by(FEEDBACK.c.who, day)
         )
         with _told("read"), self._engine.connect() as connection:
-            return {str(who): int(count) for who, count in connection.execute(query)}
+            return {(str(who), str(on)): int(count) for who, on, count in connection.execute(query)}
 
     def _feedback(self, chosen: ColumnElement[bool], limit: int | None) -> list[Feedback]:
         query = (

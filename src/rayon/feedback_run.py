@@ -7,8 +7,8 @@ read nothing: the next one starts from where the last finished one stopped.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -21,23 +21,23 @@ from rayon.data.shards import FEEDBACK, content_hash, input_key, read_table
 from rayon.data.splits import group_hash
 from rayon.data.text import product_text
 from rayon.feedback import Feedback, Store, open_store
-from rayon.inspection import ACCEPT, COLUMNS, REVIEW, inspect, principal
+from rayon.inspection import ACCEPT, COLUMNS, REVIEW, WRONG, Standing, inspect, principal, stand
 from rayon.preparing import stopping
-from rayon.registry import FeedbackState, read_keys
+from rayon.registry import FeedbackState, read_keys, read_shard
 
 _PAGE = 5000
-_DAY = timedelta(days=1)
 
 
 class Inspected(NamedTuple):
     """All feedback that was looked at with its verdicts, a row a piece, in the order of `entries`; how far was read;
-    what waits now (reason and detail by number).
+    what waits now (reason and detail by number); the numbers of all that was found wrong so far.
     """
 
     decisions: pd.DataFrame
     entries: list[Feedback]
     cursor: int
     waiting: dict[int, tuple[str, str]]
+    wrong: tuple[int, ...]
 
 
 def open_feedback(config: Config) -> Store:
@@ -80,12 +80,12 @@ def inspect_new(
     alone = [not (one.designation or one.description) and _photo_key(one, store) in photos for one in ordered]
     frame.loc[alone, "group"] = next(iter(gold), 0)
     settled = store.settled([entry.number for entry in ordered])
-    recent: dict[str, int] = {}
-    for who, count in store.said_since(datetime.now(UTC) - _DAY).items():
-        recent[principal(who)] = recent.get(principal(who), 0) + count
-    decisions = inspect(
-        frame, dataset.categories, gold, settled, config.feedback, recent, _accepted_before(frame, state)
-    )
+    daily: Counter[tuple[str, str]] = Counter()
+    if ordered:
+        for (who, day), count in store.said_daily(min(frame["day"])).items():
+            daily[principal(who), day] += count
+    earlier = _accepted_before(frame, state, store)
+    decisions = inspect(frame, dataset.categories, gold, settled, config.feedback, daily, earlier, state.waiting.keys())
     waiting = decisions[decisions["verdict"] == REVIEW]
     told: list[list[Any]] = waiting[["number", "reason", "detail"]].to_numpy().tolist()
     return Inspected(
@@ -93,6 +93,7 @@ def inspect_new(
         ordered,
         max([state.cursor, *(entry.number for entry in ordered)]),
         {int(number): (reason, detail) for number, reason, detail in told},
+        (*state.wrong, *decisions.loc[decisions["reason"].isin(WRONG), "number"].tolist()),
     )
 
 
@@ -102,23 +103,24 @@ def _gold(dataset: Dataset) -> tuple[set[int], set[bytes]]:
     return set(frame["group"].tolist()), set(frame["image_key"]) - {b""}
 
 
-def _accepted_before(frame: pd.DataFrame, state: FeedbackState) -> dict[bytes, str]:
-    """Return the category that earlier runs accepted for products that are spoken of again."""
+def _accepted_before(frame: pd.DataFrame, state: FeedbackState, store: Store) -> Standing:
+    """Return what earlier runs accepted of products that are spoken of again; who said it, the store knows."""
     keys = {_row_key(key): key for key in frame["product_key"]}
-    found: dict[bytes, str] = {}
+    found: list[tuple[bytes, str, int]] = []
     for ref in state.shards:
-        rows = read_table(read_keys(ref))
-        for row_key, category in zip(rows["row_key"].to_pylist(), rows["category"].to_pylist(), strict=True):
-            if row_key in keys:
-                found[keys[row_key]] = category
-    return found
+        if keys.keys().isdisjoint(read_table(read_keys(ref))["row_key"].to_pylist()):
+            continue
+        rows = read_table(read_shard(ref)).select(["row_key", "category", "row"]).to_pylist()
+        found += [(keys[row["row_key"]], row["category"], row["row"]) for row in rows if row["row_key"] in keys]
+    people = {entry.number: entry.who for entry in store.feedback_of([number for _, _, number in found])}
+    return stand((product, category, people.get(number, "")) for product, category, number in found)
 
 
 def build_accepted(inspected: Inspected, store: Store, config: Config) -> BuiltShard | None:
     """Return the shard of what was accepted, None where nothing was.
 
-    A product is named by its own id, or by its feedback's number; `record` tells who said it when, and of which
-    prediction. A photo that is gone costs the product its photo.
+    A product is named by its own id, or by its feedback's number. `row` is that number: by it the store tells who said
+    it, when and of which prediction. A photo that is gone costs the product its photo.
     """
     accepted = set(inspected.decisions.loc[inspected.decisions["verdict"] == ACCEPT, "number"])
     chosen = [entry for entry in inspected.entries if entry.number in accepted]
@@ -170,6 +172,7 @@ def _frame(entries: Sequence[Feedback]) -> pd.DataFrame:
             int(group),
             bool(entry.designation or entry.description),
             bool(entry.photo),
+            entry.time[:10],
         )
         for entry, group in zip(entries, groups.tolist(), strict=True)
     ]

@@ -7,7 +7,7 @@ sets; neither where feedback is kept nor what becomes of it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,12 @@ import pandas as pd
 from rayon.config import FeedbackRules
 
 ACCEPT, REVIEW, REFUSE = "accept", "review", "refuse"
+
+WRONG = ("outvoted", "overruled")
+"""The reasons of a refusal that say the category is wrong; an admin's own refusals are in the store."""
+
+Standing = dict[bytes, tuple[str, frozenset[str]]]
+"""By product: the category that was accepted last, and the people who gave it."""
 
 COLUMNS = (
     "number",
@@ -28,11 +34,12 @@ COLUMNS = (
     "group",
     "has_text",
     "has_photo",
+    "day",
 )
 """What is known of a piece of feedback: its number, the person, the category given, what the model had said with which
 confidence and whether that was enough to be filed without a human, what it had given the category that the person says
 (0 where it is not among the likeliest), the product's key (bytes: equal for equal text and photo), its title's group,
-whether there is a text and a photo to learn from."""
+whether there is a text and a photo to learn from, and the day (UTC, ISO) on which it was said."""
 
 _NEAR = 0.75
 
@@ -43,8 +50,9 @@ def inspect(
     gold_groups: Collection[int],
     settled: Mapping[int, bool],
     rules: FeedbackRules,
-    recent: Mapping[str, int] | None = None,
-    earlier: Mapping[bytes, str] | None = None,
+    daily: Mapping[tuple[str, str], int] | None = None,
+    earlier: Standing | None = None,
+    waited: Collection[int] = (),
 ) -> pd.DataFrame:
     """Return each piece of feedback with a `verdict` (accept, review or refuse), a `reason` and a `detail` in words.
 
@@ -54,8 +62,9 @@ def inspect(
         gold_groups: title groups of gold products: they must never be learnt from.
         settled: by number, what an admin decided; nothing overrules it but the gold set.
         rules: the limits.
-        recent: how much each principal said in the last day.
-        earlier: the category that was accepted before, by product.
+        daily: how much each principal said on each day, other runs' share included.
+        earlier: what was accepted before.
+        waited: the numbers that waited for the admin when what is `settled` was decided.
     """
     verdicts: dict[int, tuple[str, str, str]] = {}
     rows = feedback.drop_duplicates("number", keep="last").sort_values("number")
@@ -80,6 +89,18 @@ def inspect(
         numbers = [number for number, said in settled.items() if said is accepted]
         decide(where(rows["number"].isin(numbers)), ACCEPT if accepted else REFUSE, reason, "an admin decided so")
 
+    accepted_now = rows[rows["number"].isin([number for number, told in verdicts.items() if told[0] == ACCEPT])]
+    decided, earlier = _standing(accepted_now), _standing(accepted_now, earlier)
+    left = undecided()
+    chosen = _category(left, decided)
+    decide(left[chosen == left["category"]], ACCEPT, "settled", "an admin accepted this category of the product")
+    decide(
+        left[chosen.notna() & (chosen != left["category"]) & left["number"].isin(list(waited))],
+        REFUSE,
+        "overruled",
+        lambda row: f"an admin accepted '{decided[row['product_key']][0]}'",
+    )
+
     left = undecided()
     decide(
         left[left.duplicated(["who", "product_key"], keep="last")], REFUSE, "superseded", "said anew by the same person"
@@ -87,16 +108,26 @@ def inspect(
 
     left = undecided()
     trusted = left["principal"].isin(rules.trusted)
-    today = left["principal"].map(dict(recent or {})).fillna(0).astype("int64")
-    said = left.groupby("principal")["number"].transform("size").clip(lower=today)
+    pairs = zip(left["principal"], left["day"], strict=True)
+    known = pd.Series([(daily or {}).get(pair, 0) for pair in pairs], left.index, dtype="int64")
+    said = left.groupby(["principal", "day"])["number"].transform("size").clip(lower=known)
     flood = left[(said > rules.per_person) & ~trusted]
-    decide(flood, REVIEW, "flood", lambda row: f"{row['principal']} said more than {rules.per_person} things in a day")
+    decide(
+        flood,
+        REVIEW,
+        "flood",
+        lambda row: f"{row['principal']} said more than {rules.per_person} things on {row['day']}",
+    )
 
     _contradictions(undecided(), rules, decide)
     left = undecided()
-    before = left["product_key"].map(dict(earlier or {}))
+    before = _category(left, earlier)
     people = left.groupby(["product_key", "category"])["principal"].transform("nunique")
-    lone = left[before.notna() & (before != left["category"]) & (people < 2)]
+    own = [
+        key in earlier and earlier[key][1] == {who}  # who alone said it may take it back
+        for key, who in zip(left["product_key"], left["who"], strict=True)
+    ]
+    lone = left[before.notna() & (before != left["category"]) & (people < 2) & ~pd.Series(own, left.index, dtype=bool)]
     decide(lone, REVIEW, "contradiction", "another category was accepted before, and one alone says otherwise now")
     left = undecided()
     decide(_unlikely(left, rules), REVIEW, "unlikely", _against)
@@ -111,6 +142,24 @@ def inspect(
 def principal(who: str) -> str:
     """Return whose word it is: a program that passes on what its users say, 'shop/anna', answers for all of them."""
     return who.partition("/")[0]
+
+
+def stand(accepted: Iterable[tuple[bytes, str, str]], earlier: Standing | None = None) -> Standing:
+    """Return what stands after all that was accepted, (product, category, person) in order, on top of what stood."""
+    standing = dict(earlier or {})
+    for product, category, who in accepted:
+        last, people = standing.get(product, ("", frozenset[str]()))
+        standing[product] = (category, people | {who} if category == last else frozenset({who}))
+    return standing
+
+
+def _standing(accepted: pd.DataFrame, earlier: Standing | None = None) -> Standing:
+    return stand(zip(accepted["product_key"], accepted["category"], accepted["who"], strict=True), earlier)
+
+
+def _category(rows: pd.DataFrame, standing: Standing) -> pd.Series:
+    """Return the category that stands for each row's product, missing where none does."""
+    return rows["product_key"].map({product: category for product, (category, _) in standing.items()})
 
 
 def _contradictions(left: pd.DataFrame, rules: FeedbackRules, decide: Any) -> None:

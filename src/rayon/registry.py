@@ -112,13 +112,15 @@ def scores_tag(name: str) -> str:
 
 class FeedbackState(NamedTuple):
     """What the last FeedbackFlow run left: how far it read, what waits for an admin (reason and detail by number), all
-    shards of accepted feedback so far, oldest first, and the run ('' where there was none).
+    shards of accepted feedback so far, oldest first, the run ('' where there was none), and the numbers of what was
+    found wrong so far, because more people, or an admin, said otherwise.
     """
 
     cursor: int
     waiting: dict[int, tuple[str, str]]
     shards: tuple[ShardRef, ...]
     run: str
+    wrong: tuple[int, ...] = ()
 
 
 def feedback_tag(name: str) -> str:
@@ -132,7 +134,8 @@ def feedback_state(name: str) -> FeedbackState:
         with undamaged(f"what {run.pathspec} left", "Restore that file: it alone says what was read."):
             data: Any = run.data
             shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
-            return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec))
+            wrong = tuple(getattr(data, "wrong", ()))  # runs of before kept none
+            return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec), wrong)
     return FeedbackState(0, {}, (), "")
 
 

@@ -223,7 +223,9 @@ def test_many_numbers_are_asked_for_in_parts(store):
     assert [entry.number for entry in store.feedback_of(numbers)] == [number] and store.settled(numbers) == {
         number: True
     }
-    assert store.said_since(datetime.now(UTC) - timedelta(hours=1)) == {"anna": 1}
+    (kept,) = store.feedback_of([number])
+    today, tomorrow = kept.time[:10], (datetime.fromisoformat(kept.time) + timedelta(days=1)).strftime("%Y-%m-%d")
+    assert store.said_daily(today) == {("anna", today): 1} and store.said_daily(tomorrow) == {}
 
 
 def test_a_store_that_cannot_be_opened_is_a_sentence_without_secrets(tmp_path):

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rayon import feedback_run
 from rayon.config import Config, parse_config
 from rayon.data.dataset import Dataset
 from rayon.data.splits import group_hash
 from rayon.feedback import Logged, Store, new_id, open_store
-from rayon.feedback_run import Inspected, inspect_new, read_new
+from rayon.feedback_run import Inspected, build_accepted, inspect_new, read_new
 from rayon.registry import FeedbackState
 from rayon.schema import Prediction
 
@@ -45,6 +46,29 @@ def tell(store) -> Callable[..., int]:
     return say
 
 
+@pytest.fixture
+def take_in(store, config, monkeypatch) -> Callable[[], Inspected]:
+    """Run after run: what a run of FeedbackFlow reads, believes and leaves to the next."""
+    kept: dict[str, bytes] = {}
+    states = [FeedbackState(0, {}, (), "")]
+    # where Metaflow keeps artifacts
+    monkeypatch.setattr(feedback_run, "read_shard", lambda ref: kept[ref.locator + "data"])
+    monkeypatch.setattr(feedback_run, "read_keys", lambda ref: kept[ref.locator + "keys"])
+
+    def run() -> Inspected:
+        state = states[-1]
+        inspected = inspect_new(read_new(store, state), store, state, dataset([2**63 + 1]), config)
+        shard, shards = build_accepted(inspected, store, config), state.shards
+        if shard is not None:
+            place = f"run {len(states)} "
+            kept[place + "data"], kept[place + "keys"] = shard.data, shard.keys
+            shards = (*shards, shard.ref._replace(locator=place))
+        states.append(FeedbackState(inspected.cursor, inspected.waiting, shards, "", inspected.wrong))
+        return inspected
+
+    return run
+
+
 def dataset(gold: list[int]) -> Dataset:
     """Return a dataset version of gold products of those groups."""
     frame = pd.DataFrame({"group": np.array(gold, dtype=np.uint64)})
@@ -69,3 +93,33 @@ def test_groups_of_any_size_are_compared(store, config, tell, title_is_large, go
     for gold, reason in (([2**63 + 9 if gold_is_large else 9], ""), ([own, 2**63 + 9 if gold_is_large else 9], "gold")):
         inspected = inspect_new(read_new(store, state), store, state, dataset(gold), config)
         assert reasons(inspected) == {number: reason}
+
+
+def test_who_said_something_may_take_it_back_in_a_later_run_and_others_wait(tell, take_in):
+    tell("lampe", "jouets", "anna")
+    tell("vase", "jouets", "anna")
+    take_in()
+    own, other = tell("lampe", "vases", "anna"), tell("vase", "vases", "ben")
+    assert reasons(take_in()) == {own: "", other: "contradiction"}
+
+
+def test_what_an_admin_decided_stands_in_the_next_run(store, tell, take_in):
+    anna, ben = tell("lampe", "jouets", "anna"), tell("lampe", "vases", "ben")
+    assert take_in().waiting.keys() == {anna, ben}
+    store.settle(anna, True, "admin")
+    new = tell("lampe", "vases", "carl")
+    done = take_in()
+    assert reasons(done) == {anna: "settled", ben: "overruled", new: "contradiction"}
+    assert done.wrong == (ben,) and done.waiting.keys() == {new}
+    later = tell("vase", "jouets", "anna")
+    assert reasons(take_in()) == {new: "contradiction", later: ""} and take_in().wrong == (ben,)
+
+
+def test_a_flood_waits_and_what_the_person_says_on_other_days_does_not(store, tell, take_in):
+    flood = [tell(f"lampe {n}", "jouets", "mallory") for n in range(6)]
+    assert take_in().waiting.keys() == set(flood)
+    with store._writing.begin() as connection:  # it was the day before
+        connection.exec_driver_sql("UPDATE rayon_feedback SET time = '2020-01-01T10:00:00.000000Z'")
+    new = tell("vase", "jouets", "mallory")
+    assert take_in().waiting.keys() == set(flood)
+    assert new not in reasons(take_in()) and take_in().waiting.keys() == set(flood)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from rayon.config import FeedbackRules
-from rayon.inspection import COLUMNS, inspect
+from rayon.inspection import COLUMNS, inspect, stand
 
 KNOWN = ("livres", "jouets", "vases")
 
@@ -19,11 +19,12 @@ def said():
     numbers = count(1)
 
     def make(
-        category="jouets", who="anna", predicted="livres", confidence=0.6, sure=False, given=0.3, product=None, group=0
-    ):
+        category="jouets", who="anna", predicted="livres", confidence=0.6, sure=False, given=0.3, product=None, group=0,
+        day="2026-03-02",
+    ):  # fmt: skip
         number = next(numbers)
         key = f"product {number if product is None else product}".encode()
-        return (number, who, category, predicted, confidence, sure, given, key, group, True, True)
+        return (number, who, category, predicted, confidence, sure, given, key, group, True, True, day)
 
     return make
 
@@ -46,7 +47,7 @@ def test_titles_of_the_gold_set_are_never_learnt(said):
 
 
 def test_what_has_neither_text_nor_photo_left_is_refused(said):
-    row = (*said()[:-2], False, False)
+    row = (*said()[:-3], False, False, "2026-03-02")
     assert run([row])["reason"].tolist() == ["nothing_left"]
 
 
@@ -127,16 +128,57 @@ def test_a_program_answers_for_all_the_people_it_names(said):
 
 def test_a_flood_in_many_small_waves_is_a_flood(said):
     frame = pd.DataFrame([said(who="mallory") for _ in range(5)], columns=list(COLUMNS))
-    rules = FeedbackRules(per_person=10)
-    assert (inspect(frame, KNOWN, set(), {}, rules, {"mallory": 10})["verdict"] == "accept").all()
-    assert set(inspect(frame, KNOWN, set(), {}, rules, {"mallory": 11})["reason"]) == {"flood"}
+    rules, day = FeedbackRules(per_person=10), ("mallory", "2026-03-02")
+    assert (inspect(frame, KNOWN, set(), {}, rules, {day: 10})["verdict"] == "accept").all()
+    assert set(inspect(frame, KNOWN, set(), {}, rules, {day: 11})["reason"]) == {"flood"}
+
+
+def test_what_is_said_on_many_days_is_no_flood(said):
+    week = [said(day=f"2026-03-0{1 + n // 8}") for n in range(56)]  # while nobody ran FeedbackFlow
+    assert (run(week, per_person=10)["verdict"] == "accept").all()
+    after = run([*(said(day="2026-03-01") for _ in range(11)), said(day="2026-03-02")], per_person=10)
+    assert after["reason"].tolist() == ["flood"] * 11 + [""] and "on 2026-03-01" in after["detail"][0]
 
 
 def test_one_alone_does_not_overrule_what_was_accepted_before(said):
     rows = [said("vases", "dave", product=1), said("jouets", "anna", product=2)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    earlier = {key: "jouets" for key in frame["product_key"]}
+    earlier = {key: ("jouets", frozenset({"anna", "ben"})) for key in frame["product_key"]}
     done = inspect(frame, KNOWN, set(), {}, FeedbackRules(), None, earlier)
     assert done["verdict"].tolist() == ["review", "accept"] and done["reason"][0] == "contradiction"
     both = pd.concat([frame, pd.DataFrame([said("vases", "ben", product=1)], columns=list(COLUMNS))])
     assert (inspect(both, KNOWN, set(), {}, FeedbackRules(), None, earlier)["verdict"] == "accept").all()
+
+
+def test_who_alone_said_something_may_take_it_back_in_a_later_run(said):
+    frame = pd.DataFrame([said("vases", "anna", product=1)], columns=list(COLUMNS))
+    (product,) = frame["product_key"]
+    for people, verdict in (({"anna"}, "accept"), ({"ben"}, "review"), ({"anna", "ben"}, "review")):
+        earlier = {product: ("jouets", frozenset(people))}
+        assert inspect(frame, KNOWN, set(), {}, FeedbackRules(), None, earlier)["verdict"].tolist() == [verdict]
+
+
+def test_what_stands_of_a_product_is_the_last_category_and_all_who_gave_it():
+    before = stand([(b"1", "jouets", "anna"), (b"2", "vases", "anna")])
+    after = stand([(b"1", "jouets", "ben"), (b"2", "livres", "ben")], before)
+    assert after == {b"1": ("jouets", {"anna", "ben"}), b"2": ("livres", {"ben"})}
+    assert before[b"1"] == ("jouets", {"anna"})
+
+
+def test_an_admin_who_accepts_one_of_two_words_refuses_the_other(said):
+    rows = [said("jouets", "anna", product=1), said("vases", "ben", product=1), said("jouets", "carl", product=1)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    done = inspect(frame, KNOWN, set(), {1: True}, FeedbackRules(), waited={1, 2, 3})
+    assert done["verdict"].tolist() == ["accept", "refuse", "accept"]
+    assert done["reason"].tolist() == ["settled", "overruled", "settled"] and "'jouets'" in done["detail"][1]
+    refused = inspect(frame[:2], KNOWN, set(), {1: False}, FeedbackRules(), waited={1, 2})
+    assert refused["verdict"].tolist() == ["refuse", "accept"]  # nobody contradicts Ben any more
+
+
+def test_a_word_that_the_admin_did_not_see_is_judged_against_what_was_accepted(said):
+    rows = [said("jouets", "anna", product=1), said("vases", "ben", product=1), said("vases", "carl", product=1)]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    alone = inspect(frame, KNOWN, set(), {1: True}, FeedbackRules(), waited={1, 2})
+    assert alone["reason"].tolist() == ["settled", "overruled", "contradiction"]
+    two = inspect(frame, KNOWN, set(), {1: True}, FeedbackRules(), waited={1})
+    assert two["verdict"].tolist() == ["accept"] * 3
