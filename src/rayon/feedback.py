@@ -334,8 +334,8 @@ class Store:
             return {str(category): int(number) for category, number in connection.execute(query)}
 
     def labels(self, start: datetime, end: datetime, without: Collection[int] = ()) -> dict[str, str]:
-        """Return the last word of people on the predictions of a span of time: category by prediction; the pieces of
-        feedback `without`, by number, are left out.
+        """Return the last word of people on the predictions of a span of time: category by prediction; what an admin
+        refused and the pieces of feedback `without`, by number, are left out.
         """
         query = (
             select(FEEDBACK.c.number, FEEDBACK.c.prediction, FEEDBACK.c.category)
@@ -344,8 +344,13 @@ class Store:
             .order_by(FEEDBACK.c.number)
         )
         with _told("read"), self._engine.connect() as connection:
-            rows = connection.execute(query)
-            return {str(name): str(category) for number, name, category in rows if number not in without}
+            rows = connection.execute(query).all()
+        settled = self.settled([number for number, _, _ in rows])
+        return {
+            str(name): str(category)
+            for number, name, category in rows
+            if number not in without and settled.get(number, True)
+        }
 
     def photo(self, name: str) -> bytes | None:
         """Return the JPEG of that name, None where it is gone."""

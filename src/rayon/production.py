@@ -203,7 +203,8 @@ def _read_app(source: str, config: Config) -> Iterator[pa.Table]:
     start, _, end = source.removeprefix(_APP).partition("/")
     store = open_store(config)
     try:
-        doubtful = feedback_state(config.name).waiting  # one person's flood is no loss of accuracy
+        state = feedback_state(config.name)
+        doubtful = {*state.waiting, *state.wrong}  # one person's flood is no loss of accuracy
         yield from iter_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end), doubtful)
     finally:
         store.close()

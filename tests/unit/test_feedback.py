@@ -165,6 +165,17 @@ def test_a_photo_that_is_sent_again_during_a_purge_stays(store, app_settings, tm
     assert store.purge(app_settings()).photos == 0 and file.read_bytes() == b"twice"
 
 
+def test_labels_leave_out_what_an_admin_refused(store):
+    one, two = log(store), log(store)
+    store.add_feedback(one, "jouets", "anna")
+    refused, taken_back = store.add_feedback(one, "vases", "mallory"), store.add_feedback(two, "vases", "mallory")
+    for number, accepted in ((refused, True), (refused, False), (taken_back, False), (taken_back, True)):
+        store.settle(number, accepted, "admin")  # the last word counts
+    start, end = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+    assert store.labels(start, end) == {one: "jouets", two: "vases"}
+    assert store.labels(start, end, {taken_back}) == {one: "jouets"}
+
+
 WRITER = """
 import sys
 from rayon.feedback import Logged, Store, new_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,10 @@ from rayon.data.dataset import Dataset
 from rayon.data.splits import group_hash
 from rayon.feedback import Logged, Store, new_id, open_store
 from rayon.feedback_run import Inspected, build_accepted, inspect_new, read_new
+from rayon.production import read_window
 from rayon.registry import FeedbackState
 from rayon.schema import Prediction
+from rayon.window import HUMAN
 
 SAID = Prediction("", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 1.0, 0.0, "accept", "TrainFlow/1")
 
@@ -123,3 +126,20 @@ def test_a_flood_waits_and_what_the_person_says_on_other_days_does_not(store, te
     new = tell("vase", "jouets", "mallory")
     assert take_in().waiting.keys() == set(flood)
     assert new not in reasons(take_in()) and take_in().waiting.keys() == set(flood)
+
+
+def test_words_that_were_found_wrong_are_no_labels_for_the_monitor(store, config, tell, take_in, monkeypatch):
+    for who in ("anna", "ben", "carl"):
+        tell("lampe", "jouets", who)
+    outvoted, flood = tell("lampe", "vases", "mallory"), [tell(f"robot {n}", "vases", "eve") for n in range(6)]
+    done = take_in()
+    assert done.wrong == (outvoted,) and done.waiting.keys() == set(flood)
+    for number in flood:
+        store.settle(number, False, "admin")
+    done = take_in()
+    monkeypatch.setattr(
+        "rayon.production.feedback_state", lambda _: FeedbackState(done.cursor, done.waiting, (), "", done.wrong)
+    )
+    start, end = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-1, 1))
+    table = read_window([f"app:{start.isoformat()}/{end.isoformat()}"], "TrainFlow/1", config=config).table
+    assert sorted(table[HUMAN].to_pylist()) == [""] * 7 + ["jouets"] * 3
