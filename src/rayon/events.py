@@ -28,11 +28,14 @@ _WEEK = timedelta(days=7)
 
 
 class Request(NamedTuple):
-    """A retraining that was asked for: by which run, when that began (UTC), and why."""
+    """A retraining that was asked for: by which run, when that began (UTC), why, and why no event was published, ''
+    where one was.
+    """
 
     run: str
     time: datetime
     reason: str
+    silence: str = ""
 
 
 def request_retraining(config: Config, reason: str, evidence: Mapping[str, Any], current: Any) -> str:
@@ -59,14 +62,16 @@ def request_retraining(config: Config, reason: str, evidence: Mapping[str, Any],
 def why_silent(config: Config, now: datetime) -> str:
     """Return why another training is not to be asked for at `now`, '' where nothing speaks against it.
 
-    It was asked for already, or the last training is too young, within `retraining.cooldown_hours`; or there were
-    `retraining.per_week` trainings in seven days.
+    It was published already, or the last training is too young, within `retraining.cooldown_hours`; or there were
+    `retraining.per_week` trainings in seven days. A run that asked in vain keeps no other silent: what it saw still
+    stands, and has to be published once it may.
     """
     trainings = [started(run) for run in finished_runs("TrainFlow", model_tag(config.name))]
     if refused := too_soon(now, trainings, config.retraining):
         return refused
-    for request in requests_since(config.name, max(trainings, default=None)):
-        if now < request.time + timedelta(hours=config.retraining.cooldown_hours):
+    recently = now - timedelta(hours=config.retraining.cooldown_hours)
+    for request in requests_since(config.name, max([*trainings, recently])):
+        if not request.silence:
             return f"{request.run} asked for it at {request.time:%Y-%m-%d %H:%M} UTC"
     return ""
 
@@ -99,7 +104,8 @@ def requests_since(name: str, moment: datetime | None) -> Iterator[Request]:
             begun = started(run)
             if moment is not None and begun <= moment:
                 break
-            yield Request(str(run.pathspec), begun, str(_artifact(run, "request")))
+            said = (str(_artifact(run, name)) for name in ("request", "silence"))
+            yield Request(str(run.pathspec), begun, *said)
 
 
 def last_training(name: str) -> datetime | None:
