@@ -263,8 +263,10 @@ def loop(
     """
     import time
 
+    from metaflow.exception import MetaflowException
+
     from rayon.loop import alone, run_pass
-    from rayon.preparing import RayonError
+    from rayon.preparing import stopping
     from rayon.production import parse_window
 
     with sentences():
@@ -274,8 +276,9 @@ def loop(
         with alone(config):
             while True:
                 try:
-                    run_pass(config, experiment.resolve(), Path.cwd() / "flows", window, _stamped, verbose)
-                except RayonError as error:
+                    with stopping():  # the store and the registry may be away for a moment, too
+                        run_pass(config, experiment.resolve(), Path.cwd() / "flows", window, _stamped, verbose)
+                except MetaflowException as error:
                     if not pause:
                         raise
                     _stamped(f"this pass failed, the next one tries again: {error}")

@@ -5,9 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from metaflow.exception import MetaflowException
+from typer.testing import CliRunner
 
+from rayon.champions import RegistryError
+from rayon.cli import app
 from rayon.config import Retraining
 from rayon.events import Request
+from rayon.feedback import StoreError
 from rayon.loop import alone, decide
 from rayon.preparing import RayonError
 
@@ -53,3 +58,22 @@ def test_two_loops_do_not_run_at_once(make_config, tmp_path):
         pass
     with alone(config):  # and the lock goes with its holder
         pass
+
+
+def test_a_pass_that_fails_whatever_is_away_is_tried_again(monkeypatch, tmp_path):
+    away = [
+        RayonError("train_flow.py failed"),
+        StoreError("the store cannot be read"),
+        RegistryError("the run was deleted"),
+        MetaflowException("the metadata service does not answer"),
+    ]
+    passes = iter(away)
+
+    def fail(*arguments: object) -> None:
+        raise next(passes, KeyboardInterrupt())  # which is how a loop is ended
+
+    monkeypatch.setenv("RAYON_BRANCH", "test.away")
+    monkeypatch.setattr("rayon.loop.run_pass", fail)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    told = CliRunner().invoke(app, ["loop", "--every", "10m"]).output
+    assert all(f"this pass failed, the next one tries again: {error}" in told for error in away)
