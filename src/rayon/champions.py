@@ -208,6 +208,13 @@ def started(run: Run) -> datetime:
     return created.astimezone(UTC)
 
 
+def ended(run: Run) -> datetime:
+    """Return when a run that finished well did so, UTC."""
+    finished: Any = run.finished_at
+    moment: datetime = finished.astimezone(UTC)
+    return moment
+
+
 def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdict: str, who: str) -> Event:
     namespace(None)
     try:

@@ -24,7 +24,8 @@ from rayon.feedback import Store
 from rayon.feedback_run import open_feedback
 from rayon.monitor_run import monitor_tag
 from rayon.preparing import RayonError
-from rayon.registry import any_dataset, dataset_of, feedback_state, latest_dataset, model_tag, scores_tag
+from rayon.production import sources_since
+from rayon.registry import any_dataset, dataset_of, feedback_state, latest_dataset, model_tag
 
 Tell = Callable[[str], None]
 
@@ -153,14 +154,11 @@ def stale_dataset(config: Config) -> bool:
 
 
 def has_traffic(store: Store, config: Config) -> bool:
-    """Say whether anything was predicted since the last look at production."""
+    """Say whether anything was predicted, or a scoring finished, since the last look at production."""
     looked = next((started(run) for run in finished_runs("MonitorFlow", monitor_tag(config.name))), None)
     if looked is None:
         return True
-    scored = next((started(run) for run in finished_runs("ScoreFlow", scores_tag(config.name))), None)
-    if scored is not None and scored > looked:
-        return True
-    return store.predicted_between(looked, datetime.now(UTC))
+    return bool(sources_since(config.name, looked)) or store.predicted_between(looked, datetime.now(UTC))
 
 
 def _run(file: Path, experiment: Path, parameters: dict[str, Any], show: bool) -> str:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from metaflow import Run, namespace
 from metaflow.exception import MetaflowNotFound
 
-from rayon.champions import RegistryError, run_path, runs_tagged, started
+from rayon.champions import RegistryError, ended, run_path, runs_tagged, started
 from rayon.config import Config
 from rayon.feedback import open_store
 from rayon.monitoring_config import Monitoring
@@ -32,6 +32,9 @@ from rayon.window import HUMAN, WindowError, open_frame
 _APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _UNUSED = ("source", "row")
+
+LONGEST_SCORING = timedelta(days=2)
+"""No run of ScoreFlow takes longer: runs that began before are not asked when they finished."""
 
 SAMPLE_ROWS = Monitoring().sample_rows
 
@@ -68,16 +71,17 @@ def parse_window(text: str) -> timedelta:
 
 
 def sources_since(name: str, since: datetime) -> list[str]:
-    """Return the finished runs that scored products for catalogue `name` in this project branch since then.
+    """Return the runs that finished scoring products for catalogue `name` in this project branch since then, however
+    long before they began, up to `LONGEST_SCORING`.
 
     The oldest comes first. One that was killed may have left nothing to read; where it was resumed, the run that went
     on says all that it said.
     """
     found = []
     for run in runs_tagged("ScoreFlow", scores_tag(name)):
-        if started(run) < since:
+        if started(run) < since - LONGEST_SCORING:
             break
-        if run.successful:
+        if run.successful and ended(run) >= since:
             found.append(run.pathspec)
     return found[::-1]
 

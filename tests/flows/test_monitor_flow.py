@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from metaflow import Run, namespace
 from support_flows import ROOT, Finished, Shop, artifacts
 from wandb_files import check_fed
 
+from rayon.champions import ended, started
+from rayon.production import sources_since
 from rayon.reference import read_reference
 from rayon.scoring import PREDICTIONS_SCHEMA
 
@@ -101,6 +104,15 @@ def test_a_run_is_compared_with_the_latest_models_reference(watched):
     assert data.shown["strangest"] and data.shown["strangest"][0]["photo"]
     namespace(None)
     assert "monitor:watched" in Run(f"MonitorFlow/{watched.calm.run_id}").tags
+
+
+def test_a_scoring_belongs_to_the_moment_at_which_it_finished(watched):
+    namespace(None)
+    run = Run(f"ScoreFlow/{watched.scored.run_id}")
+    began, second = started(run), timedelta(seconds=1)
+    assert began + second < ended(run) < started(Run(f"MonitorFlow/{watched.calm.run_id}"))
+    assert sources_since("watched", began + second) == [run.pathspec]
+    assert sources_since("watched", ended(run) + second) == []
 
 
 def test_a_broken_feed_is_said_and_kept_with_the_run(watched):

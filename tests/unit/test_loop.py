@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pytest
 from metaflow.exception import MetaflowException
@@ -12,9 +13,10 @@ from rayon.champions import RegistryError
 from rayon.cli import app
 from rayon.config import Retraining
 from rayon.events import Request
-from rayon.feedback import StoreError
-from rayon.loop import alone, decide
+from rayon.feedback import StoreError, open_store
+from rayon.loop import alone, decide, has_traffic
 from rayon.preparing import RayonError
+from rayon.production import LONGEST_SCORING, sources_since
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ASKED = [Request("MonitorFlow/3", NOW, "the monitor says retrain"), Request("FeedbackFlow/9", NOW, "200 corrections")]
@@ -77,3 +79,49 @@ def test_a_pass_that_fails_whatever_is_away_is_tried_again(monkeypatch, tmp_path
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     told = CliRunner().invoke(app, ["loop", "--every", "10m"]).output
     assert all(f"this pass failed, the next one tries again: {error}" in told for error in away)
+
+
+class Ran(NamedTuple):
+    """What is read of a run: its name, when it began and ended, and whether it finished well."""
+
+    pathspec: str
+    begun: datetime
+    ended: datetime
+    successful: bool = True
+
+
+@pytest.fixture
+def scorings(monkeypatch):
+    """A list of runs of ScoreFlow that are found, newest first; put some in."""
+    runs: list[Ran] = []
+    monkeypatch.setattr("rayon.production.runs_tagged", lambda *tags: iter(runs))
+    for module in ("production", "loop"):
+        monkeypatch.setattr(f"rayon.{module}.started", lambda run: run.begun)
+    monkeypatch.setattr("rayon.production.ended", lambda run: run.ended)
+    return runs
+
+
+def test_a_scoring_counts_from_when_it_finished(scorings):
+    (begun,) = ago(3)
+    (since,) = ago(2)
+    scorings += [
+        Ran("ScoreFlow/4", NOW, NOW, successful=False),
+        Ran("ScoreFlow/3", since - timedelta(minutes=10), since - timedelta(minutes=1)),
+        Ran("ScoreFlow/2", begun, NOW),
+        Ran("ScoreFlow/1", since - LONGEST_SCORING - timedelta(minutes=1), NOW),
+    ]
+    assert sources_since("shop", since) == ["ScoreFlow/2"]
+
+
+@pytest.mark.parametrize(("finished", "looked_at"), [(1, False), (3, True)])
+def test_a_scoring_that_was_under_way_when_production_was_looked_at_is_looked_at(
+    monkeypatch, scorings, make_config, tmp_path, finished, looked_at
+):
+    """Finished so many hours ago; the look was two hours ago, and both scorings began before it."""
+    config = make_config(cache=str(tmp_path / "cache"))
+    look, begun, end = ago(2, 4, finished)
+    monkeypatch.setattr("rayon.loop.finished_runs", lambda *tags: iter([Ran("MonitorFlow/1", look, look)]))
+    scorings += [Ran("ScoreFlow/1", begun, end)]
+    store = open_store(config)
+    assert has_traffic(store, config) is not looked_at
+    store.close()
