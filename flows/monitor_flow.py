@@ -91,19 +91,23 @@ class MonitorFlow(FlowSpec):
     @step
     def start(self):
         """Choose the reference and what is compared with it."""
+        from datetime import UTC, datetime
+
         from rayon.champions import keep_order
         from rayon.monitor_run import monitor_tag
         from rayon.preparing import load_config, stopping
-        from rayon.production import app_source, choose_sources
+        from rayon.production import app_source, choose_sources, span_of
         from rayon.registry import find_reference
 
-        config = load_config(self.experiment, ROOT)
+        config, now = load_config(self.experiment, ROOT), datetime.now(UTC)
+        self.span = []
         with stopping():
             keep_order(current.flow_name, current.run_id, monitor_tag(config.name))
             self.reference = find_reference(self.model, config.name)
-            self.sources = choose_sources(config.name, self.window, self.scored, self.file)
+            self.sources = choose_sources(config.name, self.window, self.scored, self.file, now)
             if not self.scored and not self.file:
-                self.sources += app_source(config, self.window)
+                self.sources += app_source(config, self.window, now)
+                self.span = span_of(self.window, now)
         print(f"looking at {', '.join(self.sources) or f'nothing: nobody asked in the last {self.window}'}")
         self.next(self.judge)
 
@@ -116,7 +120,15 @@ class MonitorFlow(FlowSpec):
         from rayon.tracking import import_wandb
 
         import_wandb(self.experiment.tracking.mode)
-        from rayon.monitor_run import judge_window, log_windows, make_point, monitor_tag, past_points, shown
+        from rayon.monitor_run import (
+            judge_window,
+            log_windows,
+            make_point,
+            monitor_tag,
+            past_points,
+            shown,
+            windows_before,
+        )
         from rayon.monitoring_config import parse_monitoring
         from rayon.preparing import load_config, stopping, track
         from rayon.production import read_labels, read_window
@@ -129,11 +141,15 @@ class MonitorFlow(FlowSpec):
             labels = read_labels(self.feedback) if self.feedback else None
             production = read_window(self.sources, reference.model, labels, config, settings.sample_rows)
             self.past = past_points(config.name, production.key)
-            compared = judge_window(reference, production, settings, self.past)
+            earlier = self.past
+            if self.span:
+                earlier = windows_before(config.name, reference.model, self.span, settings.settling.windows - 1)
+            compared = judge_window(reference, production, settings, earlier)
         self.compared_with = reference.model
         self.verdict = compared.judged.as_dict()
         self.shown = shown(compared, production, reference.categories)
-        self.point = make_point(f"{current.flow_name}/{current.run_id}", reference, production, compared.judged)
+        run_path = f"{current.flow_name}/{current.run_id}"
+        self.point = make_point(run_path, reference, production, compared.judged, self.span)
         current.run.add_tag(monitor_tag(config.name))
         with track(config, current, "monitor", [self.verdict["verdict"]], axis=TIME, model=reference.model) as run:
             log_windows(run, self.past, self.point)

@@ -6,10 +6,12 @@ Brings together the registry, production and the verdict; the flow stores what c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from rayon.champions import finished_runs
+from metaflow import Run
+
+from rayon.champions import finished_runs, runs_tagged, started
 from rayon.commands import flow_command
 from rayon.measures import mix_of
 from rayon.monitoring import NO_DATA, OK, RETRAIN, TOO_FEW, WATCH, Judgement, judge
@@ -23,6 +25,8 @@ POINTS = 30
 """How many earlier runs are read, for the history and the charts."""
 
 _ASIDE = 20
+_TOUCHING = 1 / 20  # of the shorter window two may share: schedules are not to the second
+_TELLING = (OK, WATCH, RETRAIN)  # windows of nothing say nothing
 
 
 class Compared(NamedTuple):
@@ -53,10 +57,10 @@ def open_both(reference: Reference, production: Production) -> tuple[Window, Win
 def judge_window(
     reference: Reference, production: Production, settings: Monitoring, past: Sequence[Mapping[str, Any]]
 ) -> Compared:
-    """Judge production against a reference, with what earlier windows of the same model asked for."""
+    """Judge production against a reference, with what earlier windows of the same model asked for, oldest first."""
     then, now = open_both(reference, production)
     said = [str(point["alone"]) for point in reversed(past) if point["model"] == reference.model]
-    alone = [verdict for verdict in said if verdict in (OK, WATCH, RETRAIN)]  # windows of nothing say nothing
+    alone = [verdict for verdict in said if verdict in _TELLING]
     judged = judge(then, now, reference.categories, settings, alone, columns=production.columns)
     if judged.verdict == NO_DATA and production.others:
         by = ", ".join(f"{count:,} by {version}" for version, count in sorted(production.others.items()))
@@ -65,13 +69,18 @@ def judge_window(
     return Compared(then, now, judged)
 
 
-def make_point(run: str, reference: Reference, production: Production, judged: Judgement) -> dict[str, Any]:
-    """Return what a run adds to the history, as plain data."""
+def make_point(
+    run: str, reference: Reference, production: Production, judged: Judgement, span: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what a run adds to the history, as plain data. `span` is begin and end of a window of time, ISO; a run or
+    a file that was named has none.
+    """
     return {
         "run": run,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": reference.model,
         "key": production.key,
+        "span": list(span),
         "verdict": judged.verdict,
         "alone": judged.alone,
         "rows": judged.facts["rows"],
@@ -95,6 +104,39 @@ def past_points(name: str, key: str) -> list[dict[str, Any]]:
     return list(points.values())[::-1]
 
 
+def windows_before(name: str, model: str, span: Sequence[str], most: int) -> list[dict[str, Any]]:
+    """Return what at most `most` earlier windows of time said of a model, oldest first: the newest that share no time
+    with `span` (begin and end, ISO) nor with each other.
+
+    So a batch of products is in one of them, however often production is looked at. Looks at runs or files that were
+    named, and those of versions that kept no span, are not among them. Reads `POINTS` runs at most: beyond a model's
+    own windows are those of the models before it.
+    """
+    points: list[dict[str, Any]] = []
+    read = 0
+    begin, length = _begin_and_length(span)
+    for run in runs_tagged("MonitorFlow", monitor_tag(name)):
+        if len(points) == most or read == POINTS:
+            break
+        # a window ends when its run begins: of the many that are too late nothing more is read
+        if started(run) - begin > length * _TOUCHING or not run.successful:
+            continue
+        read += 1
+        point = _point(run)
+        if point is None or point["model"] != model or point["alone"] not in _TELLING or not point.get("span"):
+            continue
+        earlier, its_length = _begin_and_length(point["span"])
+        if earlier + its_length - begin <= min(length, its_length) * _TOUCHING:
+            points.append(point)
+            begin, length = earlier, its_length
+    return points[::-1]
+
+
+def _begin_and_length(span: Sequence[str]) -> tuple[datetime, timedelta]:
+    begin, end = (datetime.fromisoformat(moment) for moment in span)
+    return begin, end - begin
+
+
 def latest(name: str) -> dict[str, Any] | None:
     """Return the newest finished monitoring run of catalogue `name`: `run`, `verdict`, `reasons` and the `points` so
     far, oldest first. None where there is none.
@@ -108,9 +150,16 @@ def latest(name: str) -> dict[str, Any] | None:
 
 def _points(name: str) -> Iterator[dict[str, Any]]:
     for run in finished_runs("MonitorFlow", monitor_tag(name)):
-        task = run["judge"].task
-        if task is not None and "point" in task:
-            yield task["point"].data
+        if (point := _point(run)) is not None:
+            yield point
+
+
+def _point(run: Run) -> dict[str, Any] | None:
+    task = run["judge"].task
+    if task is None or "point" not in task:
+        return None
+    point: dict[str, Any] = task["point"].data
+    return point
 
 
 def tracked_values(point: Mapping[str, Any]) -> dict[str, float]:

@@ -70,6 +70,15 @@ def parse_window(text: str) -> timedelta:
     return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
 
 
+def span_of(window: str, now: datetime) -> list[str]:
+    """Return begin and end of the window of this length that ends `now`, ISO.
+
+    Raises:
+        WindowError: the window's length cannot be read.
+    """
+    return [(now - parse_window(window)).isoformat(), now.isoformat()]
+
+
 def sources_since(name: str, since: datetime) -> list[str]:
     """Return the runs that finished scoring products for catalogue `name` in this project branch since then, however
     long before they began, up to `LONGEST_SCORING`.

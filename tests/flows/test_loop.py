@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +19,12 @@ from support_flows import ROOT, Shop, artifacts
 from wandb_files import check_fed
 
 from rayon.bundle import read_bundle
-from rayon.champions import champion, promote, runs_tagged
+from rayon.champions import champion, promote, runs_tagged, started
 from rayon.config import Config, parse_config
 from rayon.data.shards import read_table
 from rayon.feedback import Logged, Store, new_id, open_store
 from rayon.inference import Predictor
+from rayon.monitor_run import monitor_tag
 from rayon.registry import any_dataset, feedback_state, find_model, model_tag, read_shard
 from rayon.replay import Crowd, replay
 from rayon.schema import Prediction
@@ -137,6 +139,12 @@ def test_the_dashboard_is_fed_by_what_was_logged(looped):
     (newest,) = (run for run in runs if run.group == state.run)
     assert newest.summary["feedback/waiting"] == len(state.waiting) and read >= len(looped.numbers)
     assert sum(run.summary["feedback/retraining"] for run in runs) >= 1
+
+
+def test_the_monitor_keeps_the_window_that_it_looked_at(looped):
+    run = next(iter(runs_tagged("MonitorFlow", monitor_tag(looped.config.name))))
+    begin, end = (datetime.fromisoformat(moment) for moment in run["judge"].task["point"].data["span"])
+    assert end - begin == timedelta(days=7) and timedelta(0) <= end - started(run) < timedelta(minutes=5)
 
 
 def test_old_products_were_not_encoded_again(looped):

@@ -6,7 +6,9 @@ import json
 import math
 import os
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,12 +19,13 @@ from test_monitoring import CATEGORIES, SETTINGS, predictions
 
 from rayon.cards_monitor import Report, monitor_card
 from rayon.drift_report import make_report
-from rayon.monitor_run import closing_lines, judge_window, make_point, shown, tracked_values
-from rayon.production import choose_sources, parse_window, read_labels, read_window
+from rayon.monitor_run import closing_lines, judge_window, make_point, shown, tracked_values, windows_before
+from rayon.production import choose_sources, parse_window, read_labels, read_window, span_of
 from rayon.reference import Reference
 from rayon.window import HUMAN, WindowError, open_window
 
 REPORT = Report("/somewhere/a b.html", "flow card view 3/end --id report")
+NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
 REFERENCE = Reference(predictions(0, 500), "TrainFlow/7", CATEGORIES)
 
 
@@ -106,6 +109,63 @@ def test_only_windows_of_the_same_model_add_up(file):
     assert judge_window(REFERENCE, production, SETTINGS, [ours]).judged.verdict == "retrain"
     silent = [{**ours, "alone": said} for said in ("retrain", "no data", "too few rows", "no data")]
     assert judge_window(REFERENCE, production, SETTINGS, silent).judged.verdict == "retrain"
+
+
+class Look(NamedTuple):
+    """A finished look at a window of time, so many days after the first, as it is read back."""
+
+    at: float
+    length: float
+    alone: str
+    model: str = "TrainFlow/7"
+    named: bool = False
+    successful: bool = True
+
+    @property
+    def span(self) -> list[str]:
+        return span_of(f"{self.length * 24:.0f}h", NOW + timedelta(days=self.at))
+
+    def __getitem__(self, step: str) -> SimpleNamespace:
+        point = {"run": self.at, "model": self.model, "alone": self.alone, "span": [] if self.named else self.span}
+        return SimpleNamespace(task={"point": SimpleNamespace(data=point)})
+
+
+@pytest.fixture
+def before(monkeypatch):
+    """A function that tells which of some looks count for a window of time that ends a day after the last."""
+
+    def find(looks: list[Look], length: float, most: int = 2) -> list[float]:
+        monkeypatch.setattr("rayon.monitor_run.runs_tagged", lambda *tags: iter(looks[::-1]))
+        monkeypatch.setattr("rayon.monitor_run.started", lambda run: NOW + timedelta(days=run.at))
+        now = Look(looks[-1].at + 1, length, "retrain")
+        return [point["run"] for point in windows_before("shop", now.model, now.span, most)]
+
+    return find
+
+
+def test_windows_that_share_products_do_not_add_up(before):
+    daily = [Look(day, 7, "retrain") for day in range(20)]
+    assert before(daily, 7) == [6, 13]  # the look is on day 20
+    assert before(daily, 1) == [12, 19]
+    assert before(daily[:6], 7) == []
+    often = [Look(minutes / 1440, 7, "retrain") for minutes in range(0, 1440 * 15, 10)]
+    assert before(often, 7) == pytest.approx([2.7, 9.3], abs=0.1)
+
+
+def test_a_schedule_need_not_be_to_the_second(before):
+    assert before([Look(0, 1, "retrain"), Look(0.96, 1, "retrain")], 1) == [0, 0.96]
+    assert before([Look(0, 1, "retrain"), Look(0.9, 1, "retrain")], 1) == [0.9]
+
+
+def test_windows_that_tell_nothing_of_this_model_hide_none_that_does(before):
+    looks = [Look(0, 1, "retrain"), Look(1, 1, "ok")]
+    others = [
+        Look(2, 1, "no data"),
+        Look(2, 1, "retrain", "TrainFlow/6"),
+        Look(2, 1, "retrain", named=True),
+        Look(2, 1, "retrain", successful=False),
+    ]
+    assert before(looks + others, 1) == [0, 1]
 
 
 def story(file, **changes):
