@@ -63,6 +63,11 @@ class Batcher(Generic[Item, Result]):
         """How many items wait."""
         return self._items
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that answers is there."""
+        return self._thread.is_alive()
+
     def submit(self, items: Sequence[Item]) -> Future[list[Result]]:
         """Return the future results of `items`, one each, in order. Cancelled before its turn, a request is left out.
 
@@ -133,9 +138,11 @@ class Batcher(Generic[Item, Result]):
             now = time.monotonic()
             ready = []
             for request in taken:
+                if not request.future.set_running_or_notify_cancel():  # first: what was cancelled takes no answer
+                    continue
                 if now - request.arrived > self._timeout:
                     request.future.set_exception(BusyError(f"no turn came within {self._timeout:g} seconds"))
-                elif request.future.set_running_or_notify_cancel():
+                else:
                     ready.append(request)
             if ready:
                 return ready

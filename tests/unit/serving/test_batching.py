@@ -110,6 +110,22 @@ def test_a_cancelled_request_is_left_out(make_batcher):
     assert kept.result(5) == [2] and seen == [2]
 
 
+def test_a_request_that_waited_too_long_and_was_cancelled_stops_nothing(make_batcher):
+    going = threading.Event()
+
+    def slow(items):
+        going.set()
+        time.sleep(0.1)
+        return items
+
+    batcher, _ = make_batcher(slow, batch=1, wait_ms=0.0, timeout=0.05)
+    first = batcher.submit([0])
+    assert going.wait(5)
+    gone = batcher.submit([1])
+    assert gone.cancel() and first.result(5) == [0]
+    assert batcher.submit([2]).result(5) == [2] and batcher.alive
+
+
 def test_closing_finishes_what_waits(make_batcher):
     batcher, _ = make_batcher(lambda items: time.sleep(0.05) or items, batch=1)
     futures = [batcher.submit([n]) for n in range(3)]
