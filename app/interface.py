@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 from examples import demo_examples
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 from page_classify import add_classify
 from page_feedback import add_feedback
 from page_lots import add_lots
@@ -29,10 +30,29 @@ THEME = gr.themes.Soft(
 )
 
 
+class Pages(gr.Blocks):
+    """Pages that take files as uploads alone.
+
+    Gradio fetches whatever address a caller names as a file, for fields of any kind, before the field is asked, without
+    a bound and from any host.
+    """
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *more: Any, **named: Any) -> Any:
+        """As Gradio does it, once no address is among the inputs."""
+        traverse(inputs, _refuse_address, is_file_obj_with_meta)
+        return await super().preprocess_data(block_fn, inputs, *more, **named)
+
+
+def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
+    if is_http_url_like(file["path"]):
+        raise gr.Error("A file has to be uploaded: it is not fetched from an address.", print_exception=False)
+    return file
+
+
 def make_interface(service: Service, access: Access, scratch: Path) -> gr.Blocks:
     """Return the pages; `scratch` is the folder of what they write."""
     words = Translations()
-    with gr.Blocks(title="rayon", analytics_enabled=False) as pages:
+    with Pages(title="rayon", analytics_enabled=False) as pages:
         with gr.Row(elem_id="head"):
             brand = gr.HTML(head("en"))
             language = gr.Radio(

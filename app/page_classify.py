@@ -11,7 +11,6 @@ from gradio.data_classes import ImageData
 from pieces import answer, empty, notice, similar
 from words import Translations, say
 
-from rayon.data.images import fetch_photo
 from rayon.feedback import StoreError, UnknownPredictionError
 from rayon.gallery import Neighbour
 from rayon.schema import Prediction, Product, Refusal
@@ -67,9 +66,9 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
         megabytes = service.config.preprocess.max_image_megabytes
         try:
             image = await asyncio.to_thread(_read, path, megabytes)
-            if image is None and where and hosts:
-                image = await asyncio.to_thread(fetch_photo, str(where), hosts, megabytes)
-            told_one = (await service.predict([Product("", str(name or ""), str(text or ""), "", image)], "app"))[0]
+            product = Product("", str(name or ""), str(text or ""), "", image)
+            there = str(where or "") if hosts and image is None else ""
+            told_one = (await service.predict([product], "app", [there]))[0]
         except NoModelError as error:
             words_now = f"{say(spoken, 'no_model')} {say(spoken, 'no_model_about')} ({error})"
             return [notice(words_now), None, hidden, hidden, "", "", gr.update()]

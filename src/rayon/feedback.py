@@ -11,6 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -28,6 +29,7 @@ from rayon.schema import Prediction
 STORE_VARIABLE = "RAYON_STORE"
 _LOCK = 7_241_966  # any number: PostgreSQL's advisory lock under which feedback is numbered
 _VALUES = 5000
+_PHOTOS_AT_ONCE = 8
 _GRACE = timedelta(hours=1)  # a photo is written before the row that names it
 
 
@@ -141,9 +143,13 @@ class Store:
 
         Raises:
             StoreError: the database cannot be written to.
+            OutputError: a photo cannot be written.
         """
         rows = []
         now = _iso(datetime.now(UTC))
+        photos = list({entry.photo for entry in logged if entry.photo is not None})
+        with ThreadPoolExecutor(_PHOTOS_AT_ONCE) as pool:
+            names = dict(zip(photos, pool.map(self._keep_photo, photos), strict=True))
         for entry in logged:
             said = entry.prediction
             rows.append(
@@ -155,7 +161,7 @@ class Store:
                     "product_id": said.product_id,
                     "designation": entry.designation,
                     "description": entry.description,
-                    "photo": self._keep_photo(entry.photo),
+                    "photo": names[entry.photo] if entry.photo is not None else "",
                     "category": said.category,
                     "confidence": said.confidence,
                     "top_k": json.dumps(said.top_k, ensure_ascii=False),
@@ -437,8 +443,8 @@ class Store:
         bounds = [PREDICTIONS.c.catalogue == self.catalogue, PREDICTIONS.c.time >= _iso(start)]
         return and_(*bounds, PREDICTIONS.c.time < _iso(end)) if end is not None else and_(*bounds)
 
-    def _keep_photo(self, photo: bytes | None) -> str:
-        if photo is None or not self._accept_photos:
+    def _keep_photo(self, photo: bytes) -> str:
+        if not self._accept_photos:
             return ""
         name = sha256(photo).hexdigest()
         self._photos.write(_photo_file(name), photo)  # anew where it is there already: its age decides when it may go

@@ -19,12 +19,15 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    make_url,
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 WRITES = "rayon_writes"
 """The execution option of an engine whose transactions write."""
 _BUSY_SECONDS = 30.0
+_SILENCE = {"connect_timeout": "5", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5"}
+"""libpq's bounds on a PostgreSQL that does not answer, where the URL has none: seconds, tcp_user_timeout in ms."""
 
 METADATA = MetaData()
 PREDICTIONS = Table(
@@ -76,8 +79,11 @@ SETTLED = Table(
 
 
 def open_engine(url: str) -> Engine:
+    address = make_url(url)
+    if address.get_driver_name() in ("psycopg", "psycopg2"):
+        address = address.set(query={**_SILENCE, **address.query})
     # the parameters of a statement are people's words: they stay out of messages and logs
-    engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    engine = create_engine(address, hide_parameters=True, pool_pre_ping=True)
     if engine.dialect.name != "sqlite":
         return engine
 

@@ -121,11 +121,18 @@ class Predictor:
         told = iter(self.tell(ready, self.judge(together(ready))))
         return [next(told) if isinstance(product, Ready) else product for product in prepared]
 
-    def prepare(self, products: Sequence[Product]) -> list[Ready | Refusal]:
-        """Clean the texts of products and shrink their photos, as training did."""
+    def prepare(
+        self, products: Sequence[Product], problems: Mapping[int, PhotoError] = MappingProxyType({})
+    ) -> list[Ready | Refusal]:
+        """Clean the texts of products and shrink their photos, as training did; `problems` says, by a product's place,
+        why its photo could not be had.
+        """
         settings = self.bundle.preprocess
         photos = _normalised([product.image for product in products], settings)
-        return [_ready(product, photo, settings) for product, photo in zip(products, photos, strict=True)]
+        return [
+            _ready(product, problems.get(place, photo), settings)
+            for place, (product, photo) in enumerate(zip(products, photos, strict=True))
+        ]
 
     def tell(self, ready: Sequence[Ready], answers: Answers) -> list[Prediction]:
         """Put what was answered of products, in their order, into words: names, decision, signature."""

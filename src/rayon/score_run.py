@@ -120,8 +120,11 @@ def plan_input(
     return Planned(*plan_jobs(config, source, keep), columns)
 
 
-def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -> tuple[list[Job], pd.DataFrame]:
-    """Return the shards to score and the rows refused so far; `keep(number, part)` stores the parts of a file.
+def plan_jobs(
+    config: Config, source: str, keep: Callable[[int, bytes], None], count: Callable[[int], None] = lambda _: None
+) -> tuple[list[Job], pd.DataFrame]:
+    """Return the shards to score and the rows refused so far; `keep(number, part)` stores the parts of a file, and
+    `count` is told of its rows as `plan_scoring` does.
 
     Raises:
         RayonError: no product is set apart, where `source` is 'unseen'.
@@ -131,7 +134,7 @@ def plan_jobs(config: Config, source: str, keep: Callable[[int, bytes], None]) -
         return list(_unseen_jobs(config)), join_rejects([])
     jobs: list[Job] = []
     rejects: list[pd.DataFrame] = []
-    for piece in plan_scoring(config):
+    for piece in plan_scoring(config, count):
         rejects.append(piece.rejects)
         if piece.part is not None:
             keep(len(jobs), piece.part)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 
+import gradio as gr
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from gradio import processing_utils
+from interface import Pages
+from page_classify import PhotoInput
 from support_app import free_port
 
 
@@ -65,6 +74,64 @@ def test_no_file_of_the_server_goes_in_through_an_upload_field(session, app, sec
         last = call(session, function["id"], data)[-1]
         assert last["success"] is False, last
     assert tried >= 2  # the page that classifies and the one for batches
+
+
+NOT_FETCHED = "A file has to be uploaded: it is not fetched from an address."
+
+
+@pytest.fixture
+def host() -> Iterator[tuple[str, list[str]]]:
+    """A server's address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_no_address_goes_in_through_a_field_of_any_function(session, host):
+    address, asked = host
+    file = {"path": f"{address}/10GB.bin", "meta": {"_type": "gradio.FileData"}}
+    tried = 0
+    for function in session.get("/config").json()["dependencies"]:
+        kinds = [_kind(session, component) for component in function["inputs"]]
+        if set(kinds) <= {"state"}:
+            continue
+        tried += 1
+        last = call(session, function["id"], [None if kind == "state" else [file] for kind in kinds])[-1]
+        assert last["success"] is False and last["output"]["error"] == NOT_FETCHED, last
+    assert tried >= 8 and not asked
+
+
+def test_gradio_fetches_nothing_though_it_takes_an_address_for_a_public_one(host, monkeypatch):
+    address, asked = host
+    monkeypatch.setattr(processing_utils, "PUBLIC_HOSTNAME_WHITELIST", ["127.0.0.1"])
+    file = {"path": f"{address}/10GB.bin", "meta": {"_type": "gradio.FileData"}}
+    refused = []
+    with Pages() as pages:
+        fields = [PhotoInput(), gr.File(), gr.Textbox()]
+        for field in fields:
+            gr.Button().click(lambda given: "", field, gr.Textbox())
+    served = FastAPI()
+    gr.mount_gradio_app(served, pages, path="/")
+    with TestClient(served) as calls:
+        for number in range(len(fields)):
+            sent = {"data": [file], "fn_index": number, "session_hash": "abcdefgh"}
+            refused.append(calls.post("/gradio_api/run/predict", json=sent).json()["error"])
+    assert refused == [NOT_FETCHED] * 3 and not asked
 
 
 def _kind(session: httpx.Client, component: int) -> str:

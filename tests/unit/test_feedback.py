@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,9 +17,11 @@ from pathlib import Path
 import pytest
 from postgres import postgres
 from sqlalchemy import delete
+from sqlalchemy.exc import OperationalError
 
+from rayon.data.outputs import OutputError
 from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id, open_store
-from rayon.feedback_tables import PREDICTIONS
+from rayon.feedback_tables import _SILENCE, PREDICTIONS, open_engine
 from rayon.schema import Prediction
 
 SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 0.3, "accept", "TrainFlow/1")
@@ -255,6 +259,43 @@ def test_a_database_that_goes_away_is_a_sentence(tmp_path):
     (tmp_path / "s.sqlite").write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreError, match="cannot be written to"):
         store.add_feedback(one, "jouets", "anna")
+
+
+def test_photos_are_written_side_by_side_and_each_once(store, monkeypatch):
+    both, write, written = threading.Barrier(2), store._photos.write, []
+
+    def slow(name, content):
+        both.wait(5)
+        written.append(content)
+        write(name, content)
+
+    monkeypatch.setattr(store._photos, "write", slow)
+    logged = [Logged(new_id(), "t", "", photo, SAID, "api") for photo in (b"a", b"b", b"a", None)]
+    store.add_predictions(logged)
+    numbers = [store.add_feedback(entry.id, "livres", "anna") for entry in logged]
+    kept = store.feedback_of(numbers)
+    assert [store.photo(entry.photo) for entry in kept] == [b"a", b"b", b"a", None] and sorted(written) == [b"a", b"b"]
+
+
+def test_of_predictions_all_are_kept_or_none(store, monkeypatch):
+    def full(name, content):
+        raise OutputError("no room")
+
+    monkeypatch.setattr(store._photos, "write", full)
+    with pytest.raises(OutputError):
+        store.add_predictions([Logged(new_id(), "t", "", photo, SAID, "api") for photo in (None, b"a", b"b")])
+    assert store.counts()["predictions"] == 0
+
+
+def test_a_database_that_does_not_answer_is_not_waited_for(monkeypatch):
+    monkeypatch.setitem(_SILENCE, "connect_timeout", "2")  # the least that libpq takes
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql+psycopg://anna@127.0.0.1:{silent.getsockname()[1]}/x"
+        started = time.monotonic()
+        with pytest.raises(OperationalError, match="timeout"):
+            open_engine(url).connect()
+        assert time.monotonic() - started < 10
+        assert open_engine(f"{url}?connect_timeout=77").url.query["connect_timeout"] == "77"
 
 
 @pytest.fixture

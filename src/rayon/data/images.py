@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from email.message import Message
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -214,15 +214,19 @@ def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: st
         raise PhotoError("photo_unreadable", f"'{location[:200]}' cannot be read: {error}") from None
 
 
-def fetch_photo(address: str, hosts: Collection[str], max_megabytes: float) -> bytes:
+def fetch_photo(
+    address: str, hosts: Collection[str], max_megabytes: float, took: Callable[[int], None] = lambda _: None
+) -> bytes:
     """Fetch a photo from one of the hosts that are allowed; a redirect stays among them.
+
+    `took` is told how many bytes came, piece by piece, and 0 before the host is asked: a PhotoError of its own ends it.
 
     Raises:
         PhotoError: 'photo_url_not_allowed', or as `read_photo`.
     """
     if not is_url(address):
         raise PhotoError("photo_url_not_allowed", "the photo's address is no http(s) address")
-    return _download(address, max_megabytes, hosts)
+    return _download(address, max_megabytes, hosts, took)
 
 
 def _check_bytes(size: int, max_megabytes: float) -> None:
@@ -314,7 +318,12 @@ def _check_host(address: str, hosts: Collection[str] | None) -> None:
         raise PhotoError("photo_url_not_allowed", f"photos are not fetched from that host; allowed hosts: {known}")
 
 
-def _download(address: str, max_megabytes: float, hosts: Collection[str] | None = None) -> bytes:
+def _download(
+    address: str,
+    max_megabytes: float,
+    hosts: Collection[str] | None = None,
+    took: Callable[[int], None] = lambda _: None,
+) -> bytes:
     _check_host(address, hosts)
     opener = urllib.request.OpenerDirector()
     # Named one by one: urllib's default opener would also follow a redirect to ftp.
@@ -334,9 +343,10 @@ def _download(address: str, max_megabytes: float, hosts: Collection[str] | None 
     failure, pause = "", 0.0
     for _ in range(_URL_TRIES):
         time.sleep(pause)
+        took(0)
         try:
             with opener.open(request, timeout=_URL_SECONDS) as answer:
-                return _read_bounded(answer, max_megabytes)
+                return _read_bounded(answer, max_megabytes, took)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code < 500 and error.code not in _LATER:
@@ -366,7 +376,7 @@ def _pause(headers: Message) -> float:
     return float(asked) if asked.isdecimal() else _PAUSE_SECONDS
 
 
-def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float) -> bytes:
+def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float, took: Callable[[int], None]) -> bytes:
     bound = int(max_megabytes * 1_000_000)
     deadline = time.monotonic() + 3 * _URL_SECONDS
     pieces: list[bytes] = []
@@ -374,6 +384,7 @@ def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float) -> bytes:
     while piece := answer.read1(1 << 16):
         pieces.append(piece)
         size += len(piece)
+        took(len(piece))
         if size > bound:
             break
         if time.monotonic() > deadline:

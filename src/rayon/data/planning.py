@@ -95,11 +95,12 @@ class Piece(NamedTuple):
     rejects: pd.DataFrame
 
 
-def plan_scoring(config: Config) -> Iterator[Piece]:
+def plan_scoring(config: Config, count: Callable[[int], None] = lambda _: None) -> Iterator[Piece]:
     """Stream a catalogue that is to be scored, as parts of `score.shard_rows` valid rows, in file order.
 
     The file is read once; a chunk of it and a part are in memory at a time. Categories, where there are any, are kept.
-    Texts are cleaned as `preprocess` says, which is to be the model's (`rayon.scoring.as_trained`).
+    Texts are cleaned as `preprocess` says, which is to be the model's (`rayon.scoring.as_trained`). `count` is told of
+    each chunk how many rows it had, valid or not: what it raises ends the reading.
 
     Raises:
         CatalogError: while pieces are drawn: the catalogue cannot be read, or none of its photos can be found.
@@ -109,6 +110,7 @@ def plan_scoring(config: Config) -> Iterator[Piece]:
 
     def rows() -> Iterator[pd.DataFrame]:
         for valid, refused in _validated(config, require_category=False, category_counts=None):
+            count(len(valid) + len(refused))
             rejects.append(refused)
             for location in valid[IMAGE].to_list():
                 photos.of(location)

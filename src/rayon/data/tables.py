@@ -20,6 +20,7 @@ from rayon.data.rows import CatalogError, Row, Table
 __all__ = ["CatalogError", "Row", "Table", "read_table"]
 
 _MAX_FIELD_CHARS = 1 << 24
+_MAX_LINE_CHARS = 1 << 24  # a line is held whole before the reader counts its fields
 _OTHER_DELIMITERS = {";": "';'", "\t": '"\\t"', "|": "'|'", ",": "','"}
 
 
@@ -151,7 +152,13 @@ class _Lines:
 
     def _draw(self, encoding: str) -> Iterator[str]:
         with self._open("rt", encoding) as file:
-            yield from file
+            while line := file.readline(_MAX_LINE_CHARS + 1):
+                if len(line) > _MAX_LINE_CHARS:
+                    raise CatalogError(
+                        f"{self.path}, line {self.number + 1}: it has more than {_MAX_LINE_CHARS:,} characters. See "
+                        "that the file is a table whose rows end in line breaks."
+                    )
+                yield line
 
     def _open(self, mode: str, encoding: str | None = None) -> IO[Any]:
         newline = None if mode == "rb" else ""
@@ -187,11 +194,11 @@ class _Lines:
         position = 0
         wide = codecs.lookup(self.encoding).name.startswith(("utf-16", "utf-32"))
         with self._open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE_CHARS), b""), start=1):
                 if number == 1 and not wide and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                     return f"{self.path}: the file is UTF-16, not {self.encoding}: set catalog.encoding: utf-16."
-                if wide:
-                    break  # a line of bytes is no line of such a file
+                if wide or len(line) == _MAX_LINE_CHARS:
+                    break  # a line of bytes is no line of such a file, or cut within a character
                 try:
                     line.decode(self.encoding)
                 except UnicodeDecodeError as error:

@@ -84,11 +84,8 @@ def make_api(service: Service, access: Access) -> FastAPI:
         summary="Judge one product, or up to 64",
     )
     async def predict(request: Request, who: str = Depends(caller)) -> Any:
-        preprocess = (
-            service.live.current.predictor.bundle.preprocess if service.live.current else service.config.preprocess
-        )
-        products = await read_products(request, service.config.app, preprocess)
-        told = await service.predict(products, who)
+        sent = await read_products(request, service.config.app.max_upload_megabytes)
+        told = await service.predict([one.product for one in sent], who, [one.address for one in sent])
         answers = [told_out(one) for one in told]
         if all(answer.decision == "refused" for answer in answers):
             raise HTTPException(422, [answer.refusal for answer in answers])
@@ -138,18 +135,22 @@ def _add_health(api: FastAPI, service: Service) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @api.get("/readyz", responses={503: {"description": "no model, or no store"}}, summary="Whether it can judge")
+    @api.get(
+        "/readyz",
+        responses={503: {"description": "no model, no store, or nothing that judges"}},
+        summary="Whether it can judge",
+    )
     async def readyz() -> JSONResponse:
         current, store = service.live.current, "ok"
         try:
             await asyncio.to_thread(service.store.check)
         except StoreError as error:
             store = str(error)
-        ready = current is not None and store == "ok"
+        ready = current is not None and store == "ok" and service.judging
         facts = {
             "ready": ready,
             "model": current.version if current else "",
-            "problem": service.live.problem,
+            "problem": service.live.problem if service.judging else "what judges has stopped: restart the app",
             "store": "full: photos are no longer kept" if store == "ok" and service.store.full else store,
         }
         return JSONResponse(facts, 200 if ready else 503)

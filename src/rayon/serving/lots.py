@@ -23,7 +23,6 @@ import pyarrow.parquet as pq
 from rayon.config import Catalog, Columns, Config
 from rayon.data.guessing import guess_quoting
 from rayon.data.outputs import Outputs
-from rayon.data.shards import read_table
 from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
 from rayon.scoring import as_trained
@@ -42,6 +41,7 @@ _DAMAGE = (
 _SNIFFED_BYTES = 64 * 1024
 _DELIMITERS = (",", ";", "\t", "|")
 _ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
+_TABLE_GROWTH = 4  # rows are in memory, several times
 _SHOWN = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -80,12 +80,14 @@ def score_lot(
     archive. `folder` gets everything that is written, the files to download included.
 
     Raises:
-        LotError: the archive is none, or a bomb; there are too many rows.
+        LotError: the archive is none, or it or a compressed table a bomb; there are too many rows, valid or not.
         rayon.data.rows.CatalogError: the table cannot be read.
     """
     config = as_trained(config, predictor.bundle.preprocess)
     images = folder / "photos"
     images.mkdir(parents=True)
+    if table.suffix.lower() == ".gz":
+        _check_unpacked(table, config)
     if photos is not None:
         _extract(photos, images, config)
     scoring = _settings(config, table, images, with_photos=photos is not None)
@@ -93,17 +95,19 @@ def score_lot(
     parts.mkdir()
     rows = 0
 
-    def keep(number: int, part: bytes) -> None:
+    def count(more: int) -> None:
         nonlocal rows
-        rows += read_table(part).num_rows
+        rows += more
         if rows > config.app.lot_rows:
             raise LotError(
-                f"the file has more than {config.app.lot_rows:,} products: score it with "
+                f"the file has more than {config.app.lot_rows:,} rows: score it with "
                 "`python flows/score_flow.py run --input FILE`, or in parts."
             )
+
+    def keep(number: int, part: bytes) -> None:
         (parts / str(number)).write_bytes(part)
 
-    jobs, refused = plan_jobs(scoring, str(table), keep)
+    jobs, refused = plan_jobs(scoring, str(table), keep, count)
     outputs = Outputs(str(folder / "scored"))
     done = list(
         run_jobs(
@@ -185,6 +189,18 @@ def _sniff(table: Path) -> tuple[str, str, Literal["standard", "none"], list[str
         return encoding, ",", "standard", []
     delimiter = max(_DELIMITERS, key=line[0].count)
     return encoding, delimiter, guess_quoting(text, delimiter), next(csv.reader(line, delimiter=delimiter), [])
+
+
+def _check_unpacked(table: Path, config: Config) -> None:
+    bound, total = int(config.app.max_upload_megabytes * 1e6) * _TABLE_GROWTH, 0
+    try:
+        with gzip.open(table) as file:
+            for piece in _pieces(file):
+                total += len(piece)
+                if total > bound:
+                    raise LotError(f"{table.name}: it unpacks to more than {bound / 1e6:,.0f} megabytes.")
+    except _DAMAGE:
+        return  # whoever reads it says what is wrong
 
 
 def _extract(archive: Path, folder: Path, config: Config) -> None:

@@ -9,19 +9,23 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from itertools import groupby
 from typing import NamedTuple
 
 from rayon.config import Config
+from rayon.data.images import PhotoError
 from rayon.data.text import clean_label, clean_text
-from rayon.feedback import Logged, Store, StoreError
+from rayon.feedback import Logged, Store
 from rayon.gallery import Neighbour
 from rayon.inference import Ready
 from rayon.requests import judge_to_log
 from rayon.schema import Prediction, Product, Refusal
-from rayon.serving.batching import Batcher
+from rayon.serving.batching import Batcher, BusyError
+from rayon.serving.downloads import Downloads
 from rayon.serving.live import LiveModel, Loaded
 from rayon.serving.metrics import Metrics
+from rayon.serving.recording import Recorder
 
 log = logging.getLogger("rayon.serving")
 
@@ -31,6 +35,8 @@ MAX_NAME_CHARS = 200
 """Characters of an id, a category, or a comment's author."""
 _MAX_COMMENT_CHARS = 2000
 _PURGE_SECONDS = 3600.0
+_RECORD_SECONDS = 3.0
+"""How long an answer waits until its record is in the store; later, it goes out without an id."""
 
 
 class NoModelError(RuntimeError):
@@ -48,8 +54,8 @@ class Asked(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What was said of a product: `id` names the prediction in the store ('' where it could not be kept, or where the
-    product was refused); `ready` is the product as it was judged, `model` by what.
+    """What was said of a product: `id` names the prediction in the store ('' where it could not be kept in time, or
+    where the product was refused); `ready` is the product as it was judged, `model` by what.
     """
 
     id: str
@@ -58,15 +64,25 @@ class Told(NamedTuple):
     model: Loaded
 
 
+class _Judged(NamedTuple):
+    """What was said of a product, and whether the store has it, once that is known."""
+
+    told: Told
+    kept: Future[bool]
+
+
 class Service:
     """Judges products with the live model, in batches, and keeps predictions and feedback."""
 
     def __init__(self, live: LiveModel, store: Store, config: Config, metrics: Metrics) -> None:
         self.live, self.store, self.config, self.metrics = live, store, config, metrics
         app = config.app
-        self._batches: Batcher[Asked, Told] = Batcher(
+        self._batches: Batcher[Asked, _Judged] = Batcher(
             self._judge, app.batch, app.wait_ms / 1000, app.queue, app.timeout_seconds, metrics.batch_size.observe
         )
+        self._records = Recorder(store, app.queue, metrics.not_kept.inc)
+        self._downloads = Downloads(app.url_hosts, app.timeout_seconds, app.max_upload_megabytes)
+        self._preparing = 0  # products on their way to the batches; known to the event loop alone
         metrics.waiting.set_function(lambda: float(self._batches.waiting))
         self._stop = threading.Event()
         self._janitor = threading.Thread(target=self._purge, name="rayon-purge", daemon=True)
@@ -79,14 +95,27 @@ class Service:
     def close(self) -> None:
         """Finish what waits, then stop."""
         self._stop.set()
+        self._downloads.close()
         self._batches.close()
+        self._records.close()
         self.live.stop()
         if self._janitor.is_alive():
             self._janitor.join()
         self.store.close()
 
-    async def predict(self, products: Sequence[Product], source: str) -> list[Told]:
+    @property
+    def judging(self) -> bool:
+        """Whether the thread that judges is there."""
+        return self._batches.alive
+
+    async def predict(self, products: Sequence[Product], source: str, addresses: Sequence[str] = ()) -> list[Told]:
         """Judge up to `MAX_PRODUCTS` products, in their order.
+
+        Args:
+            products: what is to be judged.
+            source: who asks.
+            addresses: where to fetch the photo of each, '' for nowhere; none at all where nothing is to be fetched. A
+                photo that cannot be had costs the product its photo only.
 
         Raises:
             NoModelError: there is no model yet.
@@ -95,10 +124,36 @@ class Service:
         model = self.live.current
         if model is None:
             raise NoModelError(self.live.problem)
-        # photos are shrunk while the model is busy with others, and wait as the small ones they have become
-        prepared = await asyncio.to_thread(model.predictor.prepare, products)
-        future = self._batches.submit([Asked(one, source, model) for one in prepared])
-        return await asyncio.wrap_future(future)
+        ahead = self._preparing + self._batches.waiting
+        if ahead and ahead + len(products) > self.config.app.queue:
+            raise BusyError(f"{ahead} products wait already: try again in a moment")
+        self._preparing += len(products)
+        try:
+            found, problems = await self._fetch(products, addresses, model)
+            # photos are shrunk while the model is busy with others, and wait as the small ones they have become
+            prepared = await asyncio.to_thread(model.predictor.prepare, found, problems)
+        finally:
+            self._preparing -= len(products)
+        judged = await asyncio.wrap_future(self._batches.submit([Asked(one, source, model) for one in prepared]))
+        # a request is never split: one record is that of all its products
+        kept = any(one.told.id for one in judged) and await _in_time(judged[0].kept)
+        return [one.told if kept else one.told._replace(id="") for one in judged]
+
+    async def _fetch(
+        self, products: Sequence[Product], addresses: Sequence[str], model: Loaded
+    ) -> tuple[list[Product], dict[int, PhotoError]]:
+        """Return the products with the photos that were fetched, and by place why one was not."""
+        found, problems = list(products), {}
+        places = [place for place, address in enumerate(addresses) if address]
+        if places:
+            megabytes = model.predictor.bundle.preprocess.max_image_megabytes
+            photos = await self._downloads.fetch([addresses[place] for place in places], megabytes)
+            for place, photo in zip(places, photos, strict=True):
+                if isinstance(photo, PhotoError):
+                    problems[place] = photo
+                else:
+                    found[place] = found[place]._replace(image=photo)
+        return found, problems
 
     async def add_feedback(self, prediction: str, category: str, who: str, comment: str = "", key: str = "") -> int:
         """Keep what a person said of a prediction; see `rayon.feedback.Store.add_feedback`.
@@ -122,36 +177,29 @@ class Service:
             return []
         return told.model.gallery.nearest(told.model.predictor.features_of(told.ready), count)
 
-    def _judge(self, asked: list[Asked]) -> list[Told]:
+    def _judge(self, asked: list[Asked]) -> list[_Judged]:
         told: list[Told] = []
+        logged: list[Logged] = []
         for _, group in groupby(asked, key=lambda each: id(each.model)):  # two where it was swapped meanwhile
-            told += self._judge_by(list(group))
-        return told
+            told += self._judge_by(list(group), logged)
+        self.metrics.count(one.said for one in told)
+        kept = self._records.keep(logged)
+        return [_Judged(one, kept) for one in told]
 
-    def _judge_by(self, asked: list[Asked]) -> list[Told]:
+    def _judge_by(self, asked: list[Asked], logged: list[Logged]) -> list[Told]:
+        """Judge products with their model; what is to be kept of them is added to `logged`."""
         model = asked[0].model
         ready = [(each.prepared, each.source) for each in asked if isinstance(each.prepared, Ready)]
-        logged = judge_to_log(model.predictor, [one for one, _ in ready], [source for _, source in ready])
-        kept, judged = self._keep(logged), iter(logged)
-        told = []
+        new = judge_to_log(model.predictor, [one for one, _ in ready], [source for _, source in ready])
+        logged += new
+        judged, told = iter(new), []
         for each in asked:
             if isinstance(each.prepared, Ready):
                 one = next(judged)
-                told.append(Told(one.id if kept else "", one.prediction, each.prepared, model))
+                told.append(Told(one.id, one.prediction, each.prepared, model))
             else:
                 told.append(Told("", each.prepared, None, model))
-        self.metrics.count(one.said for one in told)
         return told
-
-    def _keep(self, logged: Sequence[Logged]) -> bool:
-        """Log predictions and say whether they are kept: an answer is worth more than its record."""
-        try:
-            self.store.add_predictions(logged)
-            return True
-        except (StoreError, OSError, ValueError) as error:
-            self.metrics.not_kept.inc(len(logged))
-            log.error("predictions were not kept: %s", error)
-            return False
 
     def _purge(self) -> None:
         while True:
@@ -162,3 +210,10 @@ class Service:
                 log.error("the store was not purged: %s", error)
             if self._stop.wait(_PURGE_SECONDS):
                 return
+
+
+async def _in_time(kept: Future[bool]) -> bool:
+    """Say whether predictions are in the store, as far as that is known soon."""
+    known = asyncio.wrap_future(kept)
+    await asyncio.wait([known], timeout=_RECORD_SECONDS)  # and cancels nothing: it is the record of others, too
+    return known.done() and not known.cancelled() and known.result()

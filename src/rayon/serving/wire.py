@@ -6,12 +6,11 @@ status it deserves.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import UploadFile
@@ -19,8 +18,6 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from rayon.config import App, Preprocess
-from rayon.data.images import PhotoError, fetch_photo
 from rayon.schema import Prediction, Product
 from rayon.serving.service import MAX_NAME_CHARS, MAX_PRODUCTS, Told
 
@@ -44,7 +41,16 @@ class ProductIn(BaseModel):
     designation: str = ""
     description: str = ""
     image: str | None = Field(None, description="the photo's bytes, base64; in a form the name of its file's field")
-    image_url: str | None = Field(None, description="where to fetch the photo, from the hosts that the server allows")
+    image_url: str | None = Field(
+        None, description="where to fetch the photo, where there is no `image`, from the hosts that the server allows"
+    )
+
+
+class Sent(NamedTuple):
+    """A product as it was sent, and the address at which its photo is still to be fetched, '' for none."""
+
+    product: Product
+    address: str
 
 
 class ProductsIn(BaseModel):
@@ -143,8 +149,9 @@ def told_out(told: Told) -> PredictionOut:
     )
 
 
-async def read_products(request: Request, app: App, preprocess: Preprocess) -> list[Product]:
-    """Return the products of a request: JSON (one product, or `products`), or a form with photos as files.
+async def read_products(request: Request, max_megabytes: float) -> list[Sent]:
+    """Return the products of a request: JSON (one product, or `products`), or a form with photos as files, whose fields
+    have at most `max_megabytes`.
 
     Raises:
         BadRequestError: 400 for what cannot be read, 415 for another content type, 422 for what is not allowed.
@@ -152,9 +159,9 @@ async def read_products(request: Request, app: App, preprocess: Preprocess) -> l
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
         entries = parse(await request.body())
-        return [await _product(entry, _decoded(entry, place), app, preprocess) for place, entry in enumerate(entries)]
+        return [_sent(entry, _decoded(entry, place)) for place, entry in enumerate(entries)]
     if kind == "multipart/form-data":
-        return await _read_form(request, app, preprocess)
+        return await _read_form(request, max_megabytes)
     raise BadRequestError(415, "send application/json or multipart/form-data")
 
 
@@ -187,11 +194,9 @@ def plain_problems(problems: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
     return [{"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]} for problem in problems]
 
 
-async def _read_form(request: Request, app: App, preprocess: Preprocess) -> list[Product]:
+async def _read_form(request: Request, max_megabytes: float) -> list[Sent]:
     try:
-        form = await request.form(
-            max_files=MAX_PRODUCTS, max_fields=16, max_part_size=int(app.max_upload_megabytes * 1e6)
-        )
+        form = await request.form(max_files=MAX_PRODUCTS, max_fields=16, max_part_size=int(max_megabytes * 1e6))
     except (MultiPartException, HTTPException) as error:
         raise BadRequestError(400, f"the form cannot be read: {getattr(error, 'detail', error)}") from None
     try:
@@ -206,12 +211,12 @@ async def _read_form(request: Request, app: App, preprocess: Preprocess) -> list
             entries = [ProductIn.model_validate({**fields, **({"image": "image"} if "image" in files else {})})]
         except ValidationError as error:
             raise BadRequestError(422, validation_detail(error)) from None
-    products = []
+    sent = []
     for place, entry in enumerate(entries):
         if entry.image is not None and entry.image not in files:
             raise BadRequestError(422, [_problem(place, "there is no file in a field of that name")])
-        products.append(await _product(entry, files.get(entry.image or ""), app, preprocess))
-    return products
+        sent.append(_sent(entry, files.get(entry.image or "")))
+    return sent
 
 
 def _json(words: str | bytes, what: str) -> Any:
@@ -233,14 +238,9 @@ def _decoded(entry: ProductIn, place: int) -> bytes | None:
         raise BadRequestError(422, [_problem(place, "the photo is not valid base64")]) from None
 
 
-async def _product(entry: ProductIn, image: bytes | None, app: App, preprocess: Preprocess) -> Product:
-    if image is None and entry.image_url is not None:
-        try:
-            address, megabytes = entry.image_url, preprocess.max_image_megabytes
-            image = await asyncio.to_thread(fetch_photo, address, app.url_hosts, megabytes)
-        except PhotoError as error:
-            raise BadRequestError(422, f"image_url: {error.reason}: {error.sentence}") from None
-    return Product(entry.product_id, entry.designation, entry.description, "", image)
+def _sent(entry: ProductIn, image: bytes | None) -> Sent:
+    product = Product(entry.product_id, entry.designation, entry.description, "", image)
+    return Sent(product, (entry.image_url or "") if image is None else "")
 
 
 def _problem(place: int, words: str) -> dict[str, Any]:

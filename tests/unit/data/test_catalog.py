@@ -278,6 +278,8 @@ def test_the_category_may_be_absent_only_where_it_is_not_required(tmp_path):
         ("p.csv", CSV.replace(",", ";").encode(), {}, "separated by ';': set catalog.delimiter: ';'"),
         ("p.csv", CSV.encode(), {"delimiter": "\\t"}, "write one character"),
         ("p.csv", CSV.encode(), {"encoding": "utf-9"}, "no known encoding"),
+        ("p.csv", CSV.encode() + b"x," * (1 << 23) + b"x", {}, r"line 5: it has more than 16,777,216 characters"),
+        ("p.csv", b"product_id\n\xff" + b"x" * (1 << 24), {}, r"p\.csv: the file is not utf-8"),
         ("p.csv", CSV.replace("Robe", "Été").encode("latin-1"), {}, r"line 2: byte 56 \(0xc9\) is not utf-8.*latin-1"),
         ("p.csv", CSV.encode("utf-16"), {}, "set catalog.encoding: utf-16"),
         ("p.csv", CSV.replace('lavable"', "lavable").encode(), {}, "data row 1: a quotation mark opened at line 2"),

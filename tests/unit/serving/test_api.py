@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 import time
 import zlib
 
@@ -76,8 +77,8 @@ def test_forms_with_files(make_client, photo):
         (b"[" * 100_000, 400, "not valid JSON"),
         (b'{"product_id": "' + b"x" * 201 + b'"}', 422, "at most 200"),
         (json.dumps({"products": [{"designation": "x"}] * 65}).encode(), 422, "at most 64"),
-        (b'{"designation": "x", "image_url": "http://169.254.169.254/latest"}', 422, "photos are not fetched from"),
-        (b'{"designation": "x", "image_url": "file:///etc/passwd"}', 422, "no http"),
+        (b'{"image_url": "http://169.254.169.254/latest"}', 422, "photos are not fetched from"),
+        (b'{"image_url": "file:///etc/passwd"}', 422, "no http"),
     ],
 )
 def test_mistakes_have_a_status_and_words(make_client, body, status, words):
@@ -193,6 +194,34 @@ def test_a_store_that_fails_costs_feedback_and_no_prediction(make_client, monkey
     assert answer.status_code == 200 and answer.json()["predictions"][0]["prediction_id"] == ""
     assert client.post(FEEDBACK, json={"prediction_id": "0" * 32, "category": "x"}).status_code == 503
     assert "rayon_predictions_not_kept_total 1.0" in client.get("/metrics").text
+
+
+def test_a_store_that_is_slow_costs_the_id_and_nobody_the_answer(make_client, monkeypatch):
+    client = make_client(batch=1)
+    go_on, add = threading.Event(), client.service.store.add_predictions
+    monkeypatch.setattr("rayon.serving.service._RECORD_SECONDS", 0.1)
+    monkeypatch.setattr(client.service.store, "add_predictions", lambda logged: go_on.wait(20) and add(logged))
+    started = time.perf_counter()
+    for _ in range(6):  # more than are written at a time
+        answer = client.post(PREDICT, json={"designation": "lampe"})
+        (told,) = answer.json()["predictions"]
+        assert answer.status_code == 200 and told["category"] == "lampes" and told["prediction_id"] == ""
+    assert time.perf_counter() - started < 15
+    go_on.set()
+    deadline = time.monotonic() + 10
+    while client.service.store.counts()["predictions"] < 6:  # what came too late for the answer is kept all the same
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert client.post(PREDICT, json={"designation": "lampe"}).json()["predictions"][0]["prediction_id"]
+    assert "rayon_predictions_not_kept_total 0.0" in client.get("/metrics").text
+
+
+def test_it_is_not_ready_once_nothing_judges(make_client):
+    client = make_client()
+    assert client.get("/readyz").json()["ready"]
+    client.service._batches.close()
+    ready = client.get("/readyz")
+    assert ready.status_code == 503 and not ready.json()["ready"] and "restart" in ready.json()["problem"]
 
 
 def test_the_model_and_the_numbers(make_client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from pathlib import Path
 
@@ -124,8 +125,24 @@ def test_tables_that_cannot_be_read_are_sentences(score, tmp_path):
 
 def test_too_many_rows_are_for_the_flow(score):
     rows = "".join(f"{n},lampe {n}\n" for n in range(200))
-    with pytest.raises(LotError, match=r"more than 100 products.*score_flow"):
+    with pytest.raises(LotError, match=r"more than 100 rows.*score_flow"):
         score("product_id,designation\n" + rows, lot_rows=100)
+
+
+def test_too_many_rows_that_are_refused_are_too_many(score, tmp_path):
+    with pytest.raises(LotError, match=r"more than 100 rows.*score_flow"):
+        score(gzip.compress(b"product_id,designation\n" + b"1,lampe\n" * 40_000), suffix=".csv.gz", lot_rows=100)
+    assert not (tmp_path / "lot" / "scored").exists()
+
+
+def test_a_bomb_of_a_table_is_refused(score, tmp_path):
+    with pytest.raises(LotError, match=r"products\.csv\.gz: it unpacks to more than 4 megabytes"):
+        score(
+            gzip.compress(b"product_id,designation\n1," + b"x" * 5_000_000), suffix=".csv.gz", max_upload_megabytes=1.0
+        )
+    (tmp_path / "lot").rename(tmp_path / "before")
+    with pytest.raises(CatalogError, match="cannot be read"):
+        score(b"\x1f\x8b no more", suffix=".csv.gz")
 
 
 def test_formulas_are_text_in_a_spreadsheet(score):
