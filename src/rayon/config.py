@@ -283,8 +283,8 @@ class App:
     Predictions that nobody commented on are kept `prediction_days`, feedback `feedback_days`; beyond `max_gigabytes` of
     photos no more are kept. Up to `batch` products are judged at once, after `wait_ms` at most; beyond `queue` waiting
     ones, or after `timeout_seconds`, a request is sent away. `gallery` bounds the training products kept for
-    comparison, `lot_rows` the products of an uploaded file. Photos are fetched from the hosts of `url_hosts` alone;
-    none, by default.
+    comparison, `lot_rows` the rows of an uploaded file. Photos are fetched from the hosts of `url_hosts` alone (none,
+    by default): those of a request within `timeout_seconds`, and `max_upload_megabytes` together.
     """
 
     store: str = ""

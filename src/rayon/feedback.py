@@ -146,10 +146,10 @@ class Store:
             OutputError: a photo cannot be written.
         """
         rows = []
-        now = _iso(datetime.now(UTC))
         photos = list({entry.photo for entry in logged if entry.photo is not None})
         with ThreadPoolExecutor(_PHOTOS_AT_ONCE) as pool:
             names = dict(zip(photos, pool.map(self._keep_photo, photos), strict=True))
+        now = _iso(datetime.now(UTC))
         for entry in logged:
             said = entry.prediction
             rows.append(

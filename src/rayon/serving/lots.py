@@ -230,7 +230,7 @@ def _extract(archive: Path, folder: Path, config: Config) -> None:
         raise LotError(f"{archive.name}: this is no ZIP archive that can be read ({words}). Pack it anew.") from None
 
 
-def _pieces(source: IO[bytes]) -> Iterator[bytes]:
+def _pieces(source: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
     while piece := source.read(1 << 16):
         yield piece
 
