@@ -30,6 +30,8 @@ NonNegative = Annotated[int, Field(ge=0)]
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """What a catalogue may be called."""
 
+Quoting = Literal["standard", "none"]
+
 Cron = Annotated[str, Field(pattern=r"^$|^\S+( \S+){4}$")]
 GramRange = tuple[Positive, Positive]
 T = TypeVar("T")
@@ -81,7 +83,7 @@ class Catalog:
     columns: Columns = dataclasses.field(default_factory=Columns)
     encoding: str = "utf-8"
     delimiter: str = ","
-    quoting: Literal["standard", "none"] = "standard"
+    quoting: Quoting = "standard"
     allow_urls: bool = False
     synthetic: Synthetic | None = None
 

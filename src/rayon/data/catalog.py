@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -90,7 +89,7 @@ def _open(catalog: Catalog) -> Table:
 
 
 def _table(catalog: Catalog, file: str) -> Table:
-    named = re.findall(r"\{([^{}]*)\}", catalog.image_name or "")
+    named = (name for _, name, _, _ in Formatter().parse(catalog.image_name or "") if name)
     wanted = {*dataclasses.asdict(catalog.columns).values(), *named}
     return read_table(Path(file), catalog.encoding, catalog.delimiter, catalog.quoting, wanted)
 

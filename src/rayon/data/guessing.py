@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from rayon.config import Catalog, Columns
+from rayon.config import Catalog, Columns, Quoting
 from rayon.data.tables import CatalogError, read_table
 from rayon.schema import CATEGORY, DESCRIPTION, DESIGNATION, IMAGE, PRODUCT_ID
 
@@ -114,7 +114,7 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
     return Guess(catalog, found, tuple(field for field in needed if field not in found))
 
 
-def guess_quoting(text: str, delimiter: str) -> Literal["standard", "none"]:
+def guess_quoting(text: str, delimiter: str) -> Quoting:
     """Return 'none' where the quotation marks in the beginning of a CSV enclose nothing and each line is a row."""
     lines = list(io.StringIO(text, newline=""))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -128,7 +128,7 @@ def guess_quoting(text: str, delimiter: str) -> Literal["standard", "none"]:
     return "standard"
 
 
-def _layout(path: Path) -> tuple[str, str, Literal["standard", "none"]]:
+def _layout(path: Path) -> tuple[str, str, Quoting]:
     """Return encoding, delimiter and quoting of a text file; those of Parquet do not matter."""
     if path.is_dir() or path.suffix in (".parquet", ".pq", ".gz") or not path.is_file():
         return "utf-8", ",", "standard"

@@ -196,7 +196,7 @@ def _said(places: Floats, keys: Floats, labels: NDArray[np.int64], nearest: int,
         return said
     categories = torch.from_numpy(labels)
     step = max(1, _CELLS // len(keys))
-    # the same memory for every part, and NumPy's product: a third of the time less than torch's into fresh memory
+    # the same memory for every part, and NumPy's product: a fifth of the time less than torch's into fresh memory
     room = np.empty((min(step, len(places)), len(keys)), dtype=np.float32)
     for start in range(0, len(places), step):
         part = places[start : start + step]

@@ -68,6 +68,12 @@ class Batcher(Generic[Item, Result]):
         """Whether the thread that answers is there."""
         return self._thread.is_alive()
 
+    def check_room(self, count: int, ahead: int = 0) -> None:
+        """Raise BusyError where so many items more are too many, `ahead` others being on their way here."""
+        waiting = self._items + ahead
+        if waiting and waiting + count > self._queue:
+            raise BusyError(f"{waiting} products wait already: try again in a moment")
+
     def submit(self, items: Sequence[Item]) -> Future[list[Result]]:
         """Return the future results of `items`, one each, in order. Cancelled before its turn, a request is left out.
 
@@ -81,8 +87,7 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             if self._closed:
                 raise BusyError("the server is shutting down")
-            if self._items and self._items + len(items) > self._queue:
-                raise BusyError(f"{self._items} products wait already: try again in a moment")
+            self.check_room(len(items))
             self._waiting.append(_Request(items, future, time.monotonic()))
             self._items += len(items)
             self._changed.notify()

@@ -14,13 +14,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal, NamedTuple
+from typing import IO, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayon.config import Catalog, Columns, Config
+from rayon.config import Catalog, Columns, Config, Quoting
 from rayon.data.guessing import guess_quoting
 from rayon.data.outputs import Outputs
 from rayon.inference import Predictor
@@ -165,7 +165,7 @@ def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> C
     return dataclasses.replace(scoring, catalog=catalog, score=score)
 
 
-def _sniff(table: Path) -> tuple[str, str, Literal["standard", "none"], list[str]]:
+def _sniff(table: Path) -> tuple[str, str, Quoting, list[str]]:
     """Return a text file's encoding, separator, quoting and header; what a spreadsheet of this country makes is read
     too.
     """

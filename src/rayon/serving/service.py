@@ -21,7 +21,7 @@ from rayon.gallery import Neighbour
 from rayon.inference import Ready
 from rayon.requests import judge_to_log
 from rayon.schema import Prediction, Product, Refusal
-from rayon.serving.batching import Batcher, BusyError
+from rayon.serving.batching import Batcher
 from rayon.serving.downloads import Downloads
 from rayon.serving.live import LiveModel, Loaded
 from rayon.serving.metrics import Metrics
@@ -124,9 +124,7 @@ class Service:
         model = self.live.current
         if model is None:
             raise NoModelError(self.live.problem)
-        ahead = self._preparing + self._batches.waiting
-        if ahead and ahead + len(products) > self.config.app.queue:
-            raise BusyError(f"{ahead} products wait already: try again in a moment")
+        self._batches.check_room(len(products), ahead=self._preparing)
         self._preparing += len(products)
         try:
             found, problems = await self._fetch(products, addresses, model)
