@@ -4,7 +4,8 @@
     python tests/benchmarks/retraining.py --config configs/debug.yaml     the machinery alone, encoders are tiny
     python tests/benchmarks/retraining.py --config configs/demo.yaml configs/books33.yaml --grow 5
     python tests/benchmarks/retraining.py --warm 0 2                      heads that begin anew, and that go on 2 epochs
-    python tests/benchmarks/retraining.py --rows 84916 --grow 5 --warm 2  generated, of Rakuten's size (an hour)
+    python tests/benchmarks/retraining.py --rows 84916 --grow 5 --warm 2 --times 5
+                                                                          generated, of Rakuten's size (an hour)
 
 Growing: PreprocessFlow and TrainFlow are run for real on the first rows of a catalogue, a generated one or a CSV file,
 then on copies of all they left with so many more rows; features are found again by content, and heads go on from those
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 import shutil
 import statistics
@@ -98,45 +100,51 @@ def first_rows(source: Path, rows: int, target: Path) -> None:
                 writer.writerow(row)
 
 
-def growing(config: Path, rows: int | None, percents: list[float], epochs: list[int]) -> list[Row]:
-    """Train, then train again with so many percent more rows, heads going on for so many epochs (0: beginning anew);
-    return what each cost, against the first. `rows`: those of a generated catalogue, if not as the config says.
+def growing(config: Path, rows: int | None, percents: list[float], epochs: list[int], times: int) -> list[Row]:
+    """Train once, then train again with so many percent more rows, heads going on for so many epochs (0: beginning
+    anew), each so many times in turn; return what each cost, medians, against the first. `rows`: those of a generated
+    catalogue, if not as the config says.
     """
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     if rows and settings["catalog"].get("synthetic"):
         settings["catalog"]["synthetic"]["rows"] = rows
     settings["tracking"]["mode"] = "disabled"
     settings["trainer"]["warm_epochs"] = max(epochs)
-    found: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="rayon-retraining-") as name:
         home = Path(name)
         source, rows = take_catalogue(settings, home / "raw", max(percents))
         (home / "first").mkdir()
         first_rows(source, rows, home / "first" / "products.csv")
         base = [run_flow(home / "first", settings, which) for which in ("preprocess", "train")]
-        whole = sum(cost.cpu for cost in base)
-        for percent, warm in [(None, 0), *((percent, warm) for percent in percents for warm in epochs)]:
-            costs, folder = base, home / f"grown-{percent}-{warm}"
-            if percent is not None:
+        found = [_line(rows, None, 0, [base], base)]
+        costs: dict[tuple[float, int], list[list[Cost]]] = {}
+        for number in range(times):
+            for percent, warm in itertools.product(percents, epochs):
                 settings["trainer"]["warm_epochs"] = warm
+                folder = home / f"grown-{percent}-{warm}-{number}"
                 shutil.copytree(home / "first", folder, symlinks=True)
                 first_rows(source, round(rows * (1 + percent / 100)), folder / "products.csv")
-                costs = [run_flow(folder, settings, which) for which in ("preprocess", "train")]
+                spent = [run_flow(folder, settings, which) for which in ("preprocess", "train")]
                 shutil.rmtree(folder)
-            spent = sum(cost.cpu for cost in costs)
-            found.append(
-                {
-                    "training": "the first" if percent is None else f"{percent:g}% more rows",
-                    "heads": f"go on, {warm} epochs" if warm else "begin anew",
-                    "rows": round(rows * (1 + (percent or 0) / 100)),
-                    "PreprocessFlow CPU s": costs[0].cpu,
-                    "TrainFlow CPU s": costs[1].cpu,
-                    "of the first": f"{spent / whole:.0%}",
-                    "seconds": sum(cost.wall for cost in costs),
-                }
-            )
-            print(found[-1], file=sys.stderr, flush=True)
-    return found
+                costs.setdefault((percent, warm), []).append(spent)
+                print(_line(rows, percent, warm, [spent], base), file=sys.stderr, flush=True)
+        return [*found, *(_line(rows, *which, each, base) for which, each in costs.items())]
+
+
+def _line(rows: int, percent: float | None, warm: int, costs: list[list[Cost]], base: list[Cost]) -> Row:
+    whole = sum(cost.cpu for cost in base)
+    parts = sorted(sum(cost.cpu for cost in each) / whole for each in costs)
+    spread = "" if len(parts) == 1 else f" ({parts[0]:.1%} to {parts[-1]:.1%})"
+    return {
+        "training": "the first" if percent is None else f"{percent:g}% more rows",
+        "heads": f"go on, {warm} epochs" if warm else "begin anew",
+        "rows": round(rows * (1 + (percent or 0) / 100)),
+        "times": len(costs),
+        "PreprocessFlow CPU s": statistics.median(preprocess.cpu for preprocess, _ in costs),
+        "TrainFlow CPU s": statistics.median(train.cpu for _, train in costs),
+        "of the first": f"{statistics.median(parts):.1%}{spread}",
+        "seconds": statistics.median(preprocess.wall + train.wall for preprocess, train in costs),
+    }
 
 
 def empty_flow(folder: Path) -> Path:
@@ -194,11 +202,14 @@ def main() -> None:
     parser.add_argument(
         "--warm", type=int, nargs="+", default=[0, 2], help="epochs that heads go on for (0: begin anew)"
     )
+    parser.add_argument(
+        "--times", type=int, default=1, help="each training after the first, of which medians are told (1)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="of what is started (5)")
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     tables = {
-        f"Training again, {config.name}": growing(config, options.rows, options.grow, options.warm)
+        f"Training again, {config.name}": growing(config, options.rows, options.grow, options.warm, options.times)
         for config in options.config
     }
     started = starting(options.rounds)
