@@ -69,9 +69,10 @@ class MonitorFlow(FlowSpec):
     )
     window = Parameter(
         "window",
-        default="7d",
+        default="",
         type=str,
-        help="how far back to look at what ScoreFlow and the app predicted: 7d, 12h, 30m",
+        help="how far back to look at what ScoreFlow and the app predicted: 7d, 12h, 30m; the experiment's "
+        "retraining.window if not given",
     )
     scored = Parameter("run", default="", type=str, help="one run of ScoreFlow instead, such as 12")
     file = Parameter("file", default="", type=str, help="a Parquet file of predictions instead, or a folder of them")
@@ -100,15 +101,15 @@ class MonitorFlow(FlowSpec):
         from rayon.registry import find_reference
 
         config, now = load_config(self.experiment, ROOT), datetime.now(UTC)
-        self.span = []
+        self.span, window = [], self.window or config.retraining.window
         with stopping():
             keep_order(current.flow_name, current.run_id, monitor_tag(config.name))
             self.reference = find_reference(self.model, config.name)
-            self.sources = choose_sources(config.name, self.window, self.scored, self.file, now)
+            self.sources = choose_sources(config.name, window, self.scored, self.file, now)
             if not self.scored and not self.file:
-                self.sources += app_source(config, self.window, now)
-                self.span = span_of(self.window, now)
-        print(f"looking at {', '.join(self.sources) or f'nothing: nobody asked in the last {self.window}'}")
+                self.sources += app_source(config, window, now)
+                self.span = span_of(window, now)
+        print(f"looking at {', '.join(self.sources) or f'nothing: nobody asked in the last {window}'}")
         self.next(self.judge)
 
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)

@@ -254,7 +254,9 @@ def show(run: Run, experiment: Experiment = DEMO) -> None:
 def loop(
     experiment: Experiment = DEMO,
     every: Annotated[str, typer.Option(help="pass again and again, so often: 10m, 1h", show_default="one pass")] = "",
-    window: Annotated[str, typer.Option(help="how far back the monitor looks")] = "7d",
+    window: Annotated[
+        str, typer.Option(help="how far back the monitor looks: 7d, 12h", show_default="retraining.window")
+    ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what the flows print")] = False,
 ) -> None:
     """Close the loop here: take in feedback, make a dataset version, monitor, train if asked; the gate promotes.
@@ -272,12 +274,13 @@ def loop(
     with sentences():
         config = read_settings(experiment)
         pause = parse_window(every).total_seconds() if every else 0.0
-        parse_window(window)
+        if window:
+            parse_window(window)
         with alone(config):
             while True:
                 try:
                     with stopping():  # the store and the registry may be away for a moment, too
-                        run_pass(config, experiment.resolve(), Path.cwd() / "flows", window, _stamped, verbose)
+                        run_pass(config, experiment.resolve(), Path.cwd() / "flows", _stamped, window, verbose)
                 except MetaflowException as error:
                     if not pause:
                         raise

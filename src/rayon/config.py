@@ -32,7 +32,18 @@ NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 Quoting = Literal["standard", "none"]
 
-Cron = Annotated[str, Field(pattern=r"^$|^\S+( \S+){4}$")]
+WINDOW = r"^\s*([0-9]*[1-9][0-9]*)([mhdw])\s*$"
+"""A length of time, such as 7d, 12h or 30m."""
+
+_CRON = r"^$|^\S+( \S+){4}$"
+_PATH = r"^[^\x00]*$"
+_MEANT = {
+    NAME: "write lower-case letters, digits, - and _, 63 at most, a letter or digit first",
+    WINDOW: "write a number and m, h, d or w, as in 7d or 12h",
+    _CRON: "write the five fields of cron, as in '0 6 * * *', or '' for never",
+    _PATH: "a path holds no NUL character",
+}
+Cron = Annotated[str, Field(pattern=_CRON)]
 GramRange = tuple[Positive, Positive]
 T = TypeVar("T")
 
@@ -328,11 +339,12 @@ class FeedbackRules:
 
 @dataclass(frozen=True, config=_STRICT)
 class Retraining:
-    """When the loop trains again: on a verdict of the monitor among `verdicts`, or once `corrections` accepted
-    corrections of `categories` categories wait; but not within `cooldown_hours` of the last training, nor more often
-    than `per_week`.
+    """When the loop trains again: on a verdict of the monitor among `verdicts`, which looks back over `window`, or once
+    `corrections` accepted corrections of `categories` categories wait; but not within `cooldown_hours` of the last
+    training, nor more often than `per_week`.
     """
 
+    window: Annotated[str, Field(pattern=WINDOW)] = "7d"
     verdicts: tuple[Literal["watch", "retrain"], ...] = ("retrain",)
     corrections: Positive = 200
     categories: Positive = 3
@@ -436,8 +448,8 @@ class Config:
     resources: Resources = dataclasses.field(default_factory=Resources)
     deploy: Deploy = dataclasses.field(default_factory=Deploy)
     tracking: Tracking = dataclasses.field(default_factory=Tracking)
-    cache: Annotated[str, Field(pattern=r"^[^\x00]*$")] = ".rayon"
-    shared: Annotated[str, Field(pattern=r"^[^\x00]*$")] = ""
+    cache: Annotated[str, Field(pattern=_PATH)] = ".rayon"
+    shared: Annotated[str, Field(pattern=_PATH)] = ""
 
 
 _ADAPTER: TypeAdapter[Config] = TypeAdapter(Config)
@@ -593,6 +605,7 @@ def _explain(problem: Any, root: Any) -> str:
     if problem["type"] in ("missing", "missing_argument"):
         return f"'{key}' is required and missing"
     message = re.sub(r"^Value error, ", "", str(problem["msg"]))
+    message = _MEANT.get(problem.get("ctx", {}).get("pattern"), message)
     hint = ""
     if isinstance(problem["input"], str) and re.fullmatch(r"\d+(\.\d*)?[eE][-+]?\d+", problem["input"]):
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)"

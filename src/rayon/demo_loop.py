@@ -66,7 +66,7 @@ def play(story: Story, config: Config, experiment: Path, flows: Path, tell: Call
     if settings is None:
         raise RayonError("the demonstration needs a generated catalogue: choose an experiment with catalog.synthetic.")
     if champion(config.name) is None:
-        run_pass(config, experiment, flows, "7d", tell)
+        run_pass(config, experiment, flows, tell)
     store, now = open_store(config), find_version("", config.name)
     predictor = open_predictor(find_model(now, config.name), config)
     try:
@@ -80,7 +80,7 @@ def play(story: Story, config: Config, experiment: Path, flows: Path, tell: Call
                 f"day {day}: {done.products} products, {done.right:.0%} right, {done.accepted:.0%} filed, "
                 f"{done.labelled} labelled by people"
             )
-            passed = run_pass(config, experiment, flows, "7d", tell)
+            passed = run_pass(config, experiment, flows, tell)
             verdict = _verdict(passed.runs)
             now = find_version("", config.name)
             yield Day(

@@ -130,17 +130,11 @@ def _against(
         mine, other = getattr(candidate, name), getattr(champion, name)
         if other is None:
             continue
-        before = macro_f1_of(labels, other, classes)
-        after = macro_f1_of(labels, mine, classes) if mine is not None else 0.0
+        before = macro_f1(labels, other.argmax(axis=1), classes)
+        after = macro_f1(labels, mine.argmax(axis=1), classes) if mine is not None else 0.0
         sentence = f"macro-F1 {what} is {after:.3f}, the champion's {before:.3f}"
         records.append(_fall(what, settings.modality_fall, before - after, sentence))
     return records
-
-
-def macro_f1_of(labels: NDArray[np.integer], log_probabilities: NDArray[np.floating], classes: int) -> float:
-    """Return the macro-F1 over the categories that occur; an answer beyond `classes` is wrong."""
-    f1 = category_f1(confusion(labels, log_probabilities.argmax(axis=1), classes + 1))[:-1]
-    return float(f1[np.unique(labels)].mean())
 
 
 def _categories(

@@ -67,10 +67,11 @@ def decide(
     return Decision(True, reason)
 
 
-def run_pass(config: Config, experiment: Path, flows: Path, window: str, tell: Tell, show: bool = False) -> Pass:
+def run_pass(config: Config, experiment: Path, flows: Path, tell: Tell, window: str = "", show: bool = False) -> Pass:
     """Do one pass: take in feedback, make a dataset version, monitor, train if asked; the gate promotes or holds.
 
-    Each flow runs only where there is something for it to do, with the settings of the file `experiment`.
+    Each flow runs only where there is something for it to do, with the settings of the file `experiment`. The
+    monitor looks back over `window`, or over the experiment's.
 
     Raises:
         RayonError: a flow failed; what it printed says why.

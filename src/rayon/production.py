@@ -19,7 +19,7 @@ from metaflow import Run, namespace
 from metaflow.exception import MetaflowNotFound
 
 from rayon.champions import RegistryError, ended, run_path, runs_tagged, started
-from rayon.config import Config
+from rayon.config import WINDOW, Config
 from rayon.feedback import open_store
 from rayon.monitoring_config import Monitoring
 from rayon.reading import Key, in_lots, read_file, row_keys
@@ -64,8 +64,8 @@ def parse_window(text: str) -> timedelta:
     Raises:
         WindowError: it is nothing of the kind.
     """
-    found = re.fullmatch(r"(\d+)([mhdw])", text.strip())
-    if found is None or int(found.group(1)) == 0:
+    found = re.match(WINDOW, text)
+    if found is None:
         raise WindowError(f"'{text}' is no length of time: write a number and m, h, d or w, as in 7d or 12h.")
     return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
 

@@ -77,7 +77,7 @@ def looped(make_trained) -> Looped:
     shop, (first,) = make_trained("looped", 1)
     shop.change(
         candidates=["fusion"],
-        retraining={"corrections": 5, "categories": 2, "cooldown_hours": 0.0},
+        retraining={"window": "3d", "corrections": 5, "categories": 2, "cooldown_hours": 0.0},
         feedback={"unlikely": 0.0},
     )
     experiment = shop.folder / "shop.yaml"
@@ -144,7 +144,7 @@ def test_the_dashboard_is_fed_by_what_was_logged(looped):
 def test_the_monitor_keeps_the_window_that_it_looked_at(looped):
     run = next(iter(runs_tagged("MonitorFlow", monitor_tag(looped.config.name))))
     begin, end = (datetime.fromisoformat(moment) for moment in run["judge"].task["point"].data["span"])
-    assert end - begin == timedelta(days=7) and timedelta(0) <= end - started(run) < timedelta(minutes=5)
+    assert end - begin == timedelta(days=3) and timedelta(0) <= end - started(run) < timedelta(minutes=5)
 
 
 def test_old_products_were_not_encoded_again(looped):

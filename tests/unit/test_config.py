@@ -86,6 +86,20 @@ def test_a_number_that_yaml_reads_as_text_is_explained():
     assert "1.0e-3" not in other
 
 
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ({"retraining": {"window": "a week"}}, "7d or 12h"),
+        ({"retraining": {"window": "0d"}}, "7d or 12h"),
+        ({"deploy": {"schedules": {"monitor": "daily"}}}, "'0 6 * * *'"),
+        ({"name": "My shop"}, "lower-case letters"),
+    ],
+)
+def test_text_of_another_form_is_answered_with_the_form(wrong, remedy):
+    (line,) = mistakes({**SMALLEST, **wrong})
+    assert remedy in line and "pattern" not in line
+
+
 @pytest.mark.parametrize("value", [True, 2.5, "3", None])
 def test_nothing_is_bent_into_a_number(value):
     assert len(mistakes({**SMALLEST, "trainer": {"max_epochs": value}})) == 1
