@@ -1,6 +1,6 @@
 """How the flows' time, memory and files grow with the catalogue, each run for real, two tasks at a time.
 
-    python tests/benchmarks/growth.py                                    PreprocessFlow, MonitorFlow to 1,000,000 rows
+    python tests/benchmarks/growth.py                                    three flows to 1,000,000 rows (20 minutes)
     python tests/benchmarks/growth.py --sizes 1000 3000 --score 1000 3000
 
 Products are the demo's, texts alone: photos are read one by one, and cost time and disk but no memory that grows.
@@ -91,7 +91,7 @@ def main() -> None:
     """Measure and print; the table is kept where `--results` is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--score", type=int, nargs="*", default=[10_000, 100_000], help="rows of ScoreFlow (minutes)")
+    parser.add_argument("--score", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="rows of ScoreFlow")
     parser.add_argument("--results", action="store_true", help="keep the table in tests/benchmarks/results")
     options = parser.parse_args()
     found: list[Row] = []
