@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import re
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
@@ -23,6 +25,8 @@ from rayon.schema import CATEGORY, DESCRIPTION, DESIGNATION, IMAGE, PRODUCT_ID
 
 ROWS = 2000
 """Rows that are looked at."""
+
+_HEAD_BYTES = 1 << 20
 
 PHOTOS = 2000
 """File names of the photos' folder that are looked at."""
@@ -45,6 +49,14 @@ NAMES = {
 """What shops call these columns, without accents, spaces and case; the earlier, the surer."""
 
 _ORDER = (CATEGORY, IMAGE, PRODUCT_ID, DESCRIPTION, DESIGNATION)
+
+
+class Layout(NamedTuple):
+    """How a text file of rows is written, as `read_table` asks for it."""
+
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    quoting: Quoting = "standard"
 
 
 class Column(NamedTuple):
@@ -77,10 +89,10 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
     Raises:
         CatalogError: a file is missing, empty or damaged.
     """
-    encoding, delimiter, quoting = _layout(products)
-    names, rows = _first(products, encoding, delimiter, quoting)
+    layout = guess_layout(products)
+    names, rows = _first(products, layout)
     looked = [_look(name, [row[at] for row in rows]) for at, name in enumerate(names)]
-    label_names, label_rows = _first(labels, encoding, delimiter, quoting) if labels is not None else ((), [])
+    label_names, label_rows = _first(labels, layout) if labels is not None else ((), [])
     among = [_look(name, [row[at] for row in label_rows]) for at, name in enumerate(label_names)]
     found: dict[str, Column] = {}
     for field in _ORDER:
@@ -105,9 +117,9 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
         images=str(images) if images is not None and not elsewhere else None,
         image_name=pattern,
         columns=Columns(**{field: found[field].name if field in found else "" for field in _ORDER}),
-        encoding=encoding,
-        delimiter=delimiter,
-        quoting=quoting,
+        encoding=layout.encoding,
+        delimiter=layout.delimiter,
+        quoting=layout.quoting,
         allow_urls=IMAGE in found and found[IMAGE].addresses,
     )
     needed = (PRODUCT_ID, DESIGNATION, CATEGORY)
@@ -128,12 +140,18 @@ def guess_quoting(text: str, delimiter: str) -> Quoting:
     return "standard"
 
 
-def _layout(path: Path) -> tuple[str, str, Quoting]:
-    """Return encoding, delimiter and quoting of a text file; those of Parquet do not matter."""
-    if path.is_dir() or path.suffix in (".parquet", ".pq", ".gz") or not path.is_file():
-        return "utf-8", ",", "standard"
-    with path.open("rb") as file:
-        head = file.read(1 << 20)
+def guess_layout(path: Path) -> Layout:
+    """Return how a CSV (.gz too) is written; for Parquet, a folder or what cannot be opened the defaults, as whoever
+    reads it says what is wrong.
+    """
+    suffix = path.suffix.lower()
+    if path.is_dir() or suffix in (".parquet", ".pq"):
+        return Layout()
+    try:
+        with gzip.open(path) if suffix == ".gz" else path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return Layout()
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     else:
@@ -144,7 +162,7 @@ def _layout(path: Path) -> tuple[str, str, Quoting]:
             encoding = "cp1252" if _is(head, "cp1252") else "latin-1"
     text = codecs.getincrementaldecoder(encoding)(errors="ignore").decode(head)
     delimiter = max(DELIMITERS, key=lambda delimiter: _columns_of(text, delimiter))
-    return encoding, delimiter, guess_quoting(text, delimiter)
+    return Layout(encoding, delimiter, guess_quoting(text, delimiter))
 
 
 def _is(head: bytes, encoding: str) -> bool:
@@ -167,8 +185,8 @@ def _columns_of(text: str, delimiter: str) -> float:
     return width * sum(len(row) == width for row in rows) / len(rows) if width > 1 else 0.0
 
 
-def _first(path: Path, encoding: str, delimiter: str, quoting: str) -> tuple[tuple[str, ...], list[Sequence[str]]]:
-    table = read_table(path, encoding, delimiter, quoting)
+def _first(path: Path, layout: Layout) -> tuple[tuple[str, ...], list[Sequence[str]]]:
+    table = read_table(path, *layout)
     rows = [row.values for row in islice(table.rows, ROWS) if not row.problem]
     if not rows:
         raise CatalogError(f"{path}: there is no data row to learn from.")

@@ -42,11 +42,12 @@ def read_table(
         if not files:
             raise CatalogError(f"{path}: the folder holds no .parquet file. Name a file, or a folder of Parquet files.")
         return read_parquet(files, wanted)
-    if path.suffix in (".parquet", ".pq"):
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".pq"):
         return read_parquet([path], wanted)
-    if path.suffix in (".xlsx", ".xls", ".ods"):
+    if suffix in (".xlsx", ".xls", ".ods"):
         raise CatalogError(f"{path}: spreadsheets are not read. Save it as CSV (UTF-8).")
-    if ".tsv" in path.suffixes and delimiter == ",":
+    if path.name.lower().endswith((".tsv", ".tsv.gz")) and delimiter == ",":
         delimiter = "\t"
     return _read_csv(path, encoding, delimiter, quoting)
 
@@ -162,7 +163,7 @@ class _Lines:
 
     def _open(self, mode: str, encoding: str | None = None) -> IO[Any]:
         newline = None if mode == "rb" else ""
-        if self.path.suffix == ".gz":
+        if self.path.suffix.lower() == ".gz":
             return gzip.open(self.path, mode, encoding=encoding, newline=newline)  # type: ignore[return-value]
         return open(self.path, mode, encoding=encoding, newline=newline)
 

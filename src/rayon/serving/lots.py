@@ -6,7 +6,6 @@ folder: no path or address in it is ever followed. Knows no user interface.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import gzip
 import lzma
@@ -20,9 +19,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rayon.config import Catalog, Columns, Config, Quoting
-from rayon.data.guessing import guess_quoting
+from rayon.config import Catalog, Columns, Config
+from rayon.data.guessing import Layout, guess_layout
 from rayon.data.outputs import Outputs
+from rayon.data.tables import CatalogError, read_table
 from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
 from rayon.scoring import as_trained
@@ -38,8 +38,6 @@ _DAMAGE = (
     OSError,
     EOFError,
 )
-_SNIFFED_BYTES = 64 * 1024
-_DELIMITERS = (",", ";", "\t", "|")
 _ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
 _TABLE_GROWTH = 4  # rows are in memory, several times
 _SHOWN = 200
@@ -76,7 +74,7 @@ def score_lot(
     """Score the products of `table`, a CSV or Parquet file, their photos being files of the ZIP archive `photos`.
 
     Columns are called as in the experiment's settings, or product_id, designation, description, image; a CSV may be in
-    UTF-8 or Windows-1252 and separated by commas, semicolons, tabs or bars. Photos are named by their path in the
+    UTF-8, UTF-16 or Windows-1252 and separated by commas, semicolons, tabs or bars. Photos are named by their path in the
     archive. `folder` gets everything that is written, the files to download included.
 
     Raises:
@@ -143,7 +141,8 @@ def plain_cell(value: object) -> object:
 
 def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> Config:
     scoring = with_input(config, str(table), str(images))
-    encoding, delimiter, quoting, header = _sniff(table)
+    layout = guess_layout(table)
+    header = _header(table, layout)
     columns, image_name = config.catalog.columns, config.catalog.image_name
     if header and columns.designation not in header and Columns().designation in header:
         columns, image_name = Columns(), None
@@ -157,38 +156,19 @@ def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> C
         images=str(images),  # never the server's own folder
         image_name=image_name,
         columns=columns,
-        encoding=encoding,
-        delimiter=delimiter,
-        quoting=quoting,
+        encoding=layout.encoding,
+        delimiter=layout.delimiter,
+        quoting=layout.quoting,
     )
     score = dataclasses.replace(config.score, shard_rows=_SHARD_ROWS)
     return dataclasses.replace(scoring, catalog=catalog, score=score)
 
 
-def _sniff(table: Path) -> tuple[str, str, Quoting, list[str]]:
-    """Return a text file's encoding, separator, quoting and header; what a spreadsheet of this country makes is read
-    too.
-    """
-    suffix = table.suffix.lower()
+def _header(table: Path, layout: Layout) -> tuple[str, ...]:
     try:
-        if suffix in (".parquet", ".pq"):
-            return "utf-8", ",", "standard", list(pq.read_schema(table).names)
-        with gzip.open(table) if suffix == ".gz" else open(table, "rb") as file:
-            head = file.read(_SNIFFED_BYTES)
-    except (pa.ArrowException, OSError, EOFError, zlib.error):
-        return "utf-8", ",", "standard", []  # whoever reads it all says what is wrong
-    encoding = "utf-8"
-    try:
-        head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:  # else a character that the sample cuts
-            encoding = "cp1252"
-    text = head.decode(encoding, "replace").lstrip("\ufeff")
-    line = text.splitlines()[:1]
-    if not line:
-        return encoding, ",", "standard", []
-    delimiter = max(_DELIMITERS, key=line[0].count)
-    return encoding, delimiter, guess_quoting(text, delimiter), next(csv.reader(line, delimiter=delimiter), [])
+        return read_table(table, *layout).columns
+    except CatalogError:  # whoever reads it all says what is wrong
+        return ()
 
 
 def _check_unpacked(table: Path, config: Config) -> None:

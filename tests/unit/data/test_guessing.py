@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +39,15 @@ def test_separator_encoding_and_french_columns_are_found(tmp_path: Path, delimit
     assert list(frame["designation"]) == [row[1] for row in ROWS] and list(frame["category"]) == [
         row[3] for row in ROWS
     ]
+
+
+def test_a_packed_file_is_looked_into_whatever_the_case_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "ARTICLES.CSV.GZ"
+    path.write_bytes(gzip.compress(french(tmp_path, ";", "cp1252").read_bytes()))
+    guess = guess_catalog(path)
+    assert (guess.catalog.encoding, guess.catalog.delimiter) == ("cp1252", ";") and not guess.missing
+    (frame,) = read_catalog(guess.catalog)
+    assert list(frame["designation"]) == [row[1] for row in ROWS]
 
 
 @pytest.mark.parametrize("title", ['"Grand" lit', '"Lit'])

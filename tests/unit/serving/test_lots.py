@@ -56,6 +56,7 @@ def test_every_row_is_a_prediction_or_a_reject(score, catalogue):
         "product_id;designation\n1;lampe de chevet d'été\n2;vase bouquet\n".encode("cp1252"),
         "\ufeffproduct_id\tdesignation\n1\tlampe de chevet d'été\n2\tvase bouquet\n".encode(),
         "product_id|designation|description\n1|lampe de chevet d'été|\n2|vase bouquet|bleu\n".encode(),
+        "product_id\tdesignation\r\n1\tlampe de chevet d'été\r\n2\tvase bouquet\r\n".encode("utf-16"),
     ],
 )
 def test_what_spreadsheets_write_is_read(score, table):
