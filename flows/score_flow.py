@@ -115,7 +115,8 @@ class ScoreFlow(FlowSpec):
                 config, self.source, self.bundle, lambda number, part: setattr(self, f"part_{number:05d}", part), names
             )
         own = f"{config.name}-{current.run_id}"
-        self.destination = self.output or config.score.output or durable(config, "predictions", own)
+        kept = f"{config.score.output.rstrip('/')}/{own}" if config.score.output else ""
+        self.destination = self.output or kept or durable(config, "predictions", own)
         self.tasks = share_out(self.jobs, config.score.tasks)
         rows = sum(job["rows"] for job in self.jobs)
         print(

@@ -109,7 +109,7 @@ def _tell(found: Plan, sizes: Sizes, means: Means, prices: Prices) -> None:
 
 def _short(number: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
+        if number >= 0.9995 * size:  # 999,999 is 1M, not 1e+03k
             return f"{number / size:.3g}{letter}"
     return f"{number:.0f}"
 

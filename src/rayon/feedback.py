@@ -104,12 +104,15 @@ class Purged(NamedTuple):
 
 
 class Photos(NamedTuple):
-    """The photos that a prediction names, and the others: how many, and their bytes."""
+    """The photos that a prediction names, or that were written lately, and the others: how many, and their bytes;
+    `known` says whether any is named.
+    """
 
     named: int
     named_bytes: int
     unnamed: int
     unnamed_bytes: int
+    known: bool
 
 
 class Store:
@@ -416,8 +419,11 @@ class Store:
         with _told("read"), self._engine.connect() as connection:
             wanted = set(connection.execute(select(PREDICTIONS.c.photo).distinct()).scalars())
         named = named_bytes = unnamed = unnamed_bytes = 0
+        known = False
         for file in self._photos.listing():
-            keep = Path(file.name).stem in wanted or file.written >= now - _GRACE
+            spoken_of = Path(file.name).stem in wanted
+            known = known or spoken_of
+            keep = spoken_of or file.written >= now - _GRACE
             if delete and not keep:
                 again = self._photos.look(file.name)  # one that was sent again since it was listed is young by now
                 keep = again is not None and again.written >= now - _GRACE
@@ -427,7 +433,7 @@ class Store:
                 named, named_bytes = named + 1, named_bytes + file.size
             else:
                 unnamed, unnamed_bytes = unnamed + 1, unnamed_bytes + file.size
-        return Photos(named, named_bytes, unnamed, unnamed_bytes)
+        return Photos(named, named_bytes, unnamed, unnamed_bytes, known)
 
     @property
     def full(self) -> bool:

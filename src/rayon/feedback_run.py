@@ -20,7 +20,7 @@ from rayon.data.images import PhotoError, shrink_photo
 from rayon.data.shards import FEEDBACK, content_hash, input_key, read_table
 from rayon.data.splits import group_hash
 from rayon.data.text import product_text
-from rayon.feedback import Feedback, Store, open_store
+from rayon.feedback import STORE_VARIABLE, Feedback, Store, open_store
 from rayon.inspection import ACCEPT, COLUMNS, REVIEW, WRONG, Standing, inspect, principal, stand
 from rayon.preparing import stopping
 from rayon.registry import FeedbackState, read_keys, read_shard
@@ -88,13 +88,26 @@ def inspect_new(
     decisions = inspect(frame, dataset.categories, gold, settled, config.feedback, daily, earlier, state.waiting.keys())
     waiting = decisions[decisions["verdict"] == REVIEW]
     told: list[list[Any]] = waiting[["number", "reason", "detail"]].to_numpy().tolist()
+    elsewhere = _elsewhere(store, state)
+    if elsewhere:
+        print(
+            f"note: this store has none of the feedback that was read before, of which {len(elsewhere):,} pieces wait "
+            f"for an admin; they are kept waiting. Is it the app's ({STORE_VARIABLE}, or app.store)?"
+        )
     return Inspected(
         decisions,
         ordered,
         max([state.cursor, *(entry.number for entry in ordered)]),
-        {int(number): (reason, detail) for number, reason, detail in told},
+        {**elsewhere, **{int(number): (reason, detail) for number, reason, detail in told}},
         (*state.wrong, *decisions.loc[decisions["reason"].isin(WRONG), "number"].tolist()),
     )
+
+
+def _elsewhere(store: Store, state: FeedbackState) -> Mapping[int, tuple[str, str]]:
+    """Return what waits for an admin in another store than this one, which never got as far as what was read."""
+    if not state.waiting or store.feedback_after(state.cursor - 1, 1):
+        return {}
+    return state.waiting
 
 
 def _gold(dataset: Dataset) -> tuple[set[int], set[bytes]]:

@@ -6,6 +6,9 @@ Knows Lightning, and where checkpoints lie. It does not know products, branches,
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -22,6 +26,7 @@ from rayon.models.classifier import HeldOut, ProductClassifier
 from rayon.nodes import Nodes, NodesError, from_first, to_first
 
 CHECKPOINT = "last.ckpt"
+BEST = "best.ckpt"
 
 
 class History(Callback):
@@ -70,16 +75,18 @@ def fit(
     known: dict[str, Any] = {}
     if nodes.first:
         known = _open(folder, mark, key)
+        if "history" in known and not (folder / BEST).exists():  # removed, as no longer needed, and needed again
+            known = {"key": key}
     known = from_first(known, nodes)
     if "history" in known:  # it was finished
         history.rows = known["history"]
         return len(history.rows)
-    mine = int(torch.load(last, weights_only=True, map_location="cpu")["epoch"]) + 1 if last.exists() else 0
+    mine = _epochs_in(last)
     resumed = _agree(mine, folder, nodes)
     classifier.nodes = nodes
     # nobody goes on from it: without the optimizer's state it is a third as large
     best = ModelCheckpoint(
-        folder, filename="best", monitor="val_nll", save_weights_only=True, enable_version_counter=False
+        folder, filename=Path(BEST).stem, monitor="val_nll", save_weights_only=True, enable_version_counter=False
     )
     # a checkpoint of its own: `save_last` saves only in epochs that are the best so far
     latest = ModelCheckpoint(folder, filename=Path(CHECKPOINT).stem, enable_version_counter=False)
@@ -104,6 +111,7 @@ def fit(
         log_every_n_steps=1_000_000,
         **_together(nodes, config.trainer.accelerator, bool(classifier.network.encoders)),
     )
+    trainer.strategy.checkpoint_io = _Whole()
     trainer.fit(classifier, module, ckpt_path=str(last) if resumed else None, weights_only=True)
     if nodes.first:
         _write(mark, {"key": key, "history": history.rows})
@@ -120,6 +128,27 @@ def _open(folder: Path, mark: Path, key: str) -> dict[str, Any]:
         known = {"key": key}
         _write(mark, known)
     return known
+
+
+def _epochs_in(last: Path) -> int:
+    """Return how many epochs a checkpoint holds, 0 where there is none; one that is damaged is removed."""
+    if not last.exists():
+        return 0
+    try:
+        return int(torch.load(last, weights_only=True, map_location="cpu")["epoch"]) + 1
+    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
+        last.unlink()
+        warnings.warn(f"{last} is damaged, so the training begins anew: {error}", stacklevel=3)
+        return 0
+
+
+class _Whole(TorchCheckpointIO):
+    """Puts a checkpoint there whole or not at all: Lightning's own way copies it where /tmp is another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        part = f"{path}.part"
+        super().save_checkpoint(checkpoint, part, storage_options)
+        os.replace(part, path)
 
 
 def _agree(mine: int, folder: Path, nodes: Nodes) -> int:
@@ -185,7 +214,7 @@ def _write(mark: Path, content: dict[str, Any]) -> None:
 
 def load_best(classifier: ProductClassifier, folder: Path) -> None:
     """Give the classifier the weights of its best epoch."""
-    classifier.load_state_dict(torch.load(folder / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"])
+    classifier.load_state_dict(torch.load(folder / BEST, weights_only=True, map_location="cpu")["state_dict"])
 
 
 def judge(classifier: ProductClassifier, module: ProductDataModule, config: Config) -> HeldOut:

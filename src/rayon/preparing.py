@@ -128,7 +128,13 @@ def choose_dataset(config: Config, run_id: str, current: Any, store: Callable[[s
     starts from the last version prepared this way, so that only new rows are read again.
     """
     if run_id:
-        return dataset_of(run_id)
+        given = dataset_of(run_id)
+        if given.manifest.name != config.name:
+            raise RegistryError(
+                f"{given.run} is a dataset of '{given.manifest.name}', and this experiment is '{config.name}': choose "
+                "a run of its own, or the other experiment by --config experiment FILE."
+            )
+        return given
     found = latest_dataset(config.name)
     if found is not None:
         print(f"dataset: {found.run}, {found.manifest.counts['kept']:,} products, made {found.manifest.created}")

@@ -73,7 +73,9 @@ def reproduced(bundle: bytes, dataset: Dataset, cache: Path) -> float:
         try:
             subprocess.run(command, check=True, timeout=_SECONDS, capture_output=True, env=_environment())
             there = np.load(folder / "probabilities.npy", allow_pickle=False)
-        except (subprocess.SubprocessError, OSError, ValueError):
+        except (subprocess.SubprocessError, OSError, ValueError) as error:
+            said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()
+            print(f"the bundle could not be run in a fresh process: {error}", *said.splitlines()[-5:], sep="\n  ")
             return float("inf")
     return float(np.abs(here - there).max(initial=0.0)) if here.shape == there.shape else float("inf")
 

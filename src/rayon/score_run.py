@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -226,6 +227,7 @@ def conclude(
             f"{summary['read']} rows were read, {summary['products']} scored and {summary['rejected']} rejected: "
             "please report this."
         )
+    _drop_older(outputs, len(jobs))
     outputs.write("rejects.parquet", as_parquet(every))
     told = {name: value for name, value in summary.items() if name not in ("samples", "strangest")}
     outputs.write("summary.json", json.dumps(told, ensure_ascii=False, indent=1).encode())
@@ -259,6 +261,17 @@ def as_parquet(rejects: pd.DataFrame) -> bytes:
 
 
 _REJECTS_SCHEMA = pa.schema({name: pa.int64() if name == "row" else pa.string() for name in REJECT_COLUMNS})
+
+
+_PART = re.compile(r"(predictions|rejects)/part-\d{5,}\.parquet")
+
+
+def _drop_older(outputs: Outputs, jobs: int) -> None:
+    """Delete what an earlier run with more shards left in the same folder: its files are no part of this one."""
+    written = {name(number) for number in range(jobs) for name in (_predictions_file, _rejects_file)}
+    for file in [*outputs.listing("predictions"), *outputs.listing("rejects")]:
+        if file.name not in written and _PART.fullmatch(file.name):
+            outputs.delete(file.name)
 
 
 def _predictions_file(number: int) -> str:

@@ -108,7 +108,7 @@ def train_candidate(
     labels = frame["label"].to_numpy().astype(np.int64)
     _check(kind, branches, labels[learn], len(judged))
     if nodes.size > config.trainer.batch_size:
-        raise ValueError(
+        raise TooLittleError(
             f"trainer.nodes = {nodes.size} processes cannot share batches of trainer.batch_size = "
             f"{config.trainer.batch_size} products: raise the one or lower the other."
         )
@@ -152,7 +152,7 @@ def train_candidate(
         nodes,
     )
     settings = _settings_key(kind, config)
-    keeps = config.trainer.warm_epochs > 0 and not trainable and nodes.size == 1
+    keeps = config.trainer.warm_epochs > 0 and not trainable and not feature_fusion and nodes.size == 1
     warm = keeps and _go_on(classifier, vectorizer, dataset.categories, settings, heads)
     if warm:
         config = dataclasses.replace(
@@ -257,7 +257,9 @@ def _check(kind: str, branches: Sequence[Branch], labels: NDArray[np.int64], jud
             "least. Add products, or lower preprocess.min_products_per_category."
         )
     if judged == 0:
-        raise ValueError("no product is left to judge by: raise split.validation, or set fusion.folds to 2 or more.")
+        raise TooLittleError(
+            "no product is left to judge by: raise split.validation, or set fusion.folds to 2 or more."
+        )
 
 
 def _settings_key(kind: str, config: Config) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -126,6 +127,18 @@ def test_a_flood_waits_and_what_the_person_says_on_other_days_does_not(store, te
     new = tell("vase", "jouets", "mallory")
     assert take_in().waiting.keys() == set(flood)
     assert new not in reasons(take_in()) and take_in().waiting.keys() == set(flood)
+
+
+def test_what_waits_in_another_store_goes_on_waiting(tell, take_in, store, config, tmp_path, capsys):
+    flood = [tell(f"lampe {n}", "jouets", "mallory") for n in range(6)]
+    waiting = take_in().waiting
+    assert waiting.keys() == set(flood)
+    state = FeedbackState(max(flood), waiting, (), "")
+    wrong = open_store(dataclasses.replace(config, cache=str(tmp_path / "elsewhere")))
+    found = inspect_new(read_new(wrong, state), wrong, state, dataset([1]), config)
+    wrong.close()
+    assert found.waiting == waiting and found.cursor == state.cursor
+    assert "RAYON_STORE" in capsys.readouterr().out
 
 
 def test_words_that_were_found_wrong_are_no_labels_for_the_monitor(store, config, tell, take_in, monkeypatch):

@@ -105,6 +105,16 @@ def hateful(catalogue: Path, folder: Path) -> Path:
     return file
 
 
+def test_a_folder_holds_the_last_run_alone(scoring, catalogue, tmp_path):
+    source = hateful(catalogue, tmp_path)
+    *_, folder, _ = scoring(source, shard_rows=1)
+    (folder / "predictions" / "mine.parquet").write_bytes(b"somebody else's")
+    summary, _, found, folder, done = scoring(source, shard_rows=50)
+    left = {file.name for file in (folder / "predictions").iterdir()}
+    assert left == {"mine.parquet", *(f"part-{number:05d}.parquet" for number in range(len(done)))}
+    assert len(list((folder / "rejects").iterdir())) == len(done) < 5 and summary["products"] == len(found)
+
+
 @pytest.mark.parametrize("shard_rows", [1, 3, 50])
 def test_rows_in_are_rows_out_and_rejects(scoring, catalogue, tmp_path, shard_rows):
     summary, rejects, found, folder, _ = scoring(hateful(catalogue, tmp_path), shard_rows=shard_rows)

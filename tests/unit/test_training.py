@@ -172,6 +172,33 @@ def test_heads_of_other_settings_are_not_taken_up_and_none_are_kept_unasked(make
     assert plain.heads is None and len(plain.history) > 1
 
 
+def test_feature_fusion_begins_anew(make_config, train):
+    config = make_config(fusion={"kind": "feature"}, trainer={"warm_epochs": 1})
+    first, _, _ = train("fusion", config, "first")
+    again, _, _ = train("fusion", config, "again", heads=first.heads)
+    assert first.heads is None and len(again.history) == len(first.history) > 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "nothing but the mark"])
+def test_damaged_checkpoints_cost_time_and_no_training(damage, make_config, load, tmp_path):
+    config = make_config(trainer={"max_epochs": 3})
+    dataset, encoded = load(config)
+    first = train_candidate("text", dataset, encoded, config, tmp_path)
+    last, best, mark = (tmp_path / name for name in ("last.ckpt", "best.ckpt", "training.json"))
+    assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", "best.ckpt", "training.json"}
+    if damage == "nothing but the mark":
+        last.unlink()
+        best.unlink()
+        again = train_candidate("text", dataset, encoded, config, tmp_path)
+    else:
+        mark.write_text(json.dumps({"key": json.loads(mark.read_text())["key"]}))
+        last.write_bytes(last.read_bytes()[:1000] if damage == "cut" else b"")
+        with pytest.warns(UserWarning, match="is damaged"):
+            again = train_candidate("text", dataset, encoded, config, tmp_path)
+    assert again.resumed_from_epoch == 0 and [row["epoch"] for row in again.history] == [0, 1, 2]
+    np.testing.assert_allclose(again.probabilities, first.probabilities, atol=1e-4)
+
+
 def test_a_finished_training_is_not_done_again(make_config, train):
     config = make_config()
     first, _, _ = train("text", config)

@@ -158,7 +158,7 @@ class _PhotoStatus:
         self._named += 1
         if is_url(location):
             self._found += self._catalog.allow_urls
-            return b"url"
+            return b"url" if self._catalog.allow_urls else b"url refused"
         if is_remote(location) or is_remote(self._catalog.images or ""):
             return self._remote(location)
         try:

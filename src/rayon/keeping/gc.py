@@ -209,7 +209,7 @@ def _photo_lines(config: Config, now: datetime, delete: bool) -> list[Line]:
         return []
     try:
         photos = store.weigh_photos(now)
-        known = photos.named > 0  # else it is more likely that they are another database's
+        known = photos.known  # else it is more likely that they are another database's
         if delete and known and photos.unnamed:
             photos = store.weigh_photos(now, delete=True)
     finally:

@@ -23,6 +23,9 @@ PRESENCES = ("both", "text", "image")
 _RIDGE = 1e-3
 _BIAS_RIDGE = 1e-3
 _ENOUGH_ALONE = 50
+_FEW = 100
+"""Products with text and photo: fewer, where far more have one of the two, teach less than those."""
+_FAR_MORE = 4
 _ENOUGH = 5000
 """Held-out products that teach a pool which only judges others: more would not change what it says of them."""
 
@@ -62,7 +65,8 @@ def fit_pool(
 
     Every product teaches every presence it can stand for: one with text and photo is also an example of text alone and
     of photo alone, which is modality dropout carried out in full. A small ridge pulls towards equal weights, which
-    matters only where very few products show a presence.
+    matters only where very few products show a presence. Where hardly any has text and photo, and many have one of the
+    two, a product with both is answered as if it had that one alone.
 
     Args:
         modalities: 'text', 'image' or 'both' of each branch.
@@ -76,8 +80,9 @@ def fit_pool(
     bias: dict[str, tuple[float, ...]] = {}
     classes = next(iter(logits.values())).shape[1]
     for state in PRESENCES:
-        rows = _examples(state, kinds, has_text, has_image)
-        seeing = [i for i, kind in enumerate(kinds) if state == "both" or kind in ("both", state)]
+        like = _like(state, kinds, has_text, has_image)
+        rows = _examples(like, kinds, has_text, has_image)
+        seeing = [i for i, kind in enumerate(kinds) if like == "both" or kind in ("both", like)]
         found, shift = np.zeros(len(names)), np.zeros(classes)
         if seeing and state in presences:
             stacked = np.stack([log_softmax(logits[names[i]][rows]) for i in seeing])
@@ -97,7 +102,8 @@ def temper_pool(
     """Return the pool with its tempering, fitted for each presence to what it says of the same held-out products."""
     found: dict[str, Tempering] = {}
     for state in PRESENCES:
-        rows = _examples(state, pool.modalities, has_text, has_image)
+        like = _like(state, pool.modalities, has_text, has_image)
+        rows = _examples(like, pool.modalities, has_text, has_image)
         if any(pool.weights[state]) and rows.any():
             seen = np.full(int(rows.sum()), True)
             part = {name: logits[name][rows] for name in pool.branches}
@@ -163,6 +169,21 @@ def fuse(
         if name in pool.tempering:
             log[state == number] = temper(mixed[state == number], pool.tempering[name])
     return log, share
+
+
+def _like(state: str, modalities: Sequence[str], has_text: NDArray[np.bool_], has_image: NDArray[np.bool_]) -> str:
+    """Return the presence by which a product of `state` is answered: another than 'both' where nothing looks at the
+    other side, or too few products show both.
+    """
+    if state != "both":
+        return state
+    sides = set(modalities)
+    if len(sides) == 1 and "both" not in sides:
+        return sides.pop()
+    most, name = max((int(has_text.sum()), "text"), (int(has_image.sum()), "image"))
+    both = int((has_text & has_image).sum())
+    borrow = both < _FEW and most >= _FAR_MORE * both and bool(sides & {name, "both"})
+    return name if borrow else state
 
 
 def _examples(

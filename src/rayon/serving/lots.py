@@ -74,8 +74,8 @@ def score_lot(
     """Score the products of `table`, a CSV or Parquet file, their photos being files of the ZIP archive `photos`.
 
     Columns are called as in the experiment's settings, or product_id, designation, description, image; a CSV may be in
-    UTF-8, UTF-16 or Windows-1252 and separated by commas, semicolons, tabs or bars. Photos are named by their path in the
-    archive. `folder` gets everything that is written, the files to download included.
+    UTF-8, UTF-16 or Windows-1252 and separated by commas, semicolons, tabs or bars. Photos are named by their path in
+    the archive. `folder` gets everything that is written, the files to download included.
 
     Raises:
         LotError: the archive is none, or it or a compressed table a bomb; there are too many rows, valid or not.

@@ -145,5 +145,6 @@ def _without_passwords(settings: Any) -> Any:
     if isinstance(settings, (list, tuple)):
         return [_without_passwords(value) for value in settings]
     if isinstance(settings, str):
-        return re.sub(r"(\w://[^/@:\s]*):[^/@\s]*@", r"\1:***@", settings)
+        settings = re.sub(r"(\w://[^/@:\s]*):[^@\s]*@", r"\1:***@", settings)
+        return re.sub(r"([?&](?:password|passwd|pwd)=)[^&\s]*", r"\1***", settings)
     return settings

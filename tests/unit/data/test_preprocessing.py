@@ -232,6 +232,14 @@ def test_a_photo_out_of_reach_is_tried_again_by_the_next_plan(make_catalog):
     assert (second.counts["unchanged"], second.counts["new"], second.counts["kept"]) == (5, 1, 6)
 
 
+def test_addresses_that_were_refused_are_fetched_once_they_are_allowed(make_catalog):
+    store, addresses = Store(), [*rows(0, 5), *rows(5, 6, "http://127.0.0.1:9/a.jpg")]
+    first, rejects = store.make(make_catalog(addresses))
+    assert rejects["reason"].tolist() == ["photo_url_not_allowed"]
+    second, rejects = store.make(make_catalog(addresses, catalog={"allow_urls": True}), first)
+    assert second.counts["new"] == 1 and rejects["reason"].tolist() == ["photo_unreachable"]
+
+
 def test_photos_that_are_nowhere_are_a_wrong_setting(make_catalog):
     with pytest.raises(CatalogError, match=r"none of its 25 photos can be found.*catalog\.images"):
         plan_dataset(make_catalog(rows(0, 25, "gone.jpg")), None, None)

@@ -249,8 +249,33 @@ def test_a_presence_that_taught_nothing_is_not_tempered():
     labels, logits = problem(10, {"t": 2.0}, 200)
     pool = fit_pool({"t": "text"}, logits, labels, there(200), ~there(200))
     tempered = temper_pool(pool, logits, labels, there(200), ~there(200))
-    assert set(tempered.tempering) == {"text"}
+    assert set(tempered.tempering) == {"both", "text"}  # which only looks at texts
     assert isinstance(tempered.tempering["text"], Tempering)
+    pool = fit_pool({"t": "text", "j": "both"}, {**logits, "j": logits["t"]}, labels, there(200), ~there(200))
+    assert "image" not in temper_pool(pool, {**logits, "j": logits["t"]}, labels, there(200), ~there(200)).tempering
+
+
+@pytest.mark.parametrize("photos", [0, 5, 50])
+@pytest.mark.parametrize("modalities", [{"t": "text", "u": "text"}, {"t": "text", "u": "text", "i": "image"}])
+def test_a_photo_does_no_harm_where_hardly_any_product_had_one(modalities, photos):
+    labels, logits = problem(14, {"t": 4.0, "u": 3.0, "i": 1.0}, 4000, classes=16)
+    learnt, asked = np.arange(4000) < 1200, np.arange(4000) >= 1200
+    logits = {name: logits[name] for name in modalities}
+    part = {name: logits[name][learnt] for name in modalities}
+    known = labels[learnt], there(1200), np.arange(1200) < photos
+    pool = temper_pool(fit_pool(modalities, part, *known), part, *known)
+    part = {name: logits[name][asked] for name in modalities}
+    alone, _ = fuse(pool, part, there(2800), ~there(2800))
+    with_photo, _ = fuse(pool, part, there(2800), there(2800))
+    np.testing.assert_allclose(with_photo, alone)
+    right = with_photo.argmax(axis=1) == labels[asked]
+    assert right.mean() > 0.8 and expected_calibration_error(np.exp(with_photo.max(axis=1)), right) < 0.03
+
+
+def test_few_products_that_all_have_both_teach_all_the_same():
+    labels, logits = problem(15, {"t": 1.0, "i": 3.0}, 80)
+    pool = fit_pool({"t": "text", "i": "image"}, logits, labels, there(80), there(80))
+    assert pool.weights["both"][1] > pool.weights["both"][0] > 0
 
 
 def test_nobody_is_judged_by_a_pool_that_knew_the_answer():

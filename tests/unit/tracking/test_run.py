@@ -14,6 +14,7 @@ from wandb_files import Kept, read_run
 
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking.keys import gold_values
+from rayon.tracking.starting import _without_passwords
 
 MakeRun = Callable[..., TrackedRun]
 
@@ -27,6 +28,18 @@ def test_identity_has_no_character_that_is_refused() -> None:
     identity = Identity("Train#Flow", "sfn:1/2", "train", "7?", 0)
     assert identity.id == "Train-Flow-sfn-1-2-train-7--r0"
     assert identity.group == "Train#Flow/sfn:1/2"
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("postgresql+psycopg://anna:ab/cd+e@db/rayon", "postgresql+psycopg://anna:***@db/rayon"),
+        ("postgresql://db/rayon?user=anna&password=secret&x=1", "postgresql://db/rayon?user=anna&password=***&x=1"),
+        ("s3://bucket/a", "s3://bucket/a"),
+    ],
+)
+def test_no_password_is_told(address: str, told: str) -> None:
+    assert _without_passwords({"app": [address]}) == {"app": [told]}
 
 
 def test_offline_run_holds_all_that_was_logged(make_run: MakeRun, photo: bytes, tmp_path: Path) -> None:
