@@ -33,7 +33,7 @@ class TrainFlow(train_flow.TrainFlow):
     5. gate: run the champion on the same gold set and promote the selected candidate, or hold it and say why
     6. end: say what was trained, how good it is, where to look and what to run next
 
-    Artifacts, parameters and settings are those of flows/train_flow.py.
+    Artifacts, parameters and settings are those of flows/train_flow.py; no heads are kept to go on from.
     """
 
     @retry(times=experiment.deploy.retries, minutes_between_retries=experiment.deploy.retry_minutes)

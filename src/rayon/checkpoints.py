@@ -43,8 +43,10 @@ class Checkpoints(Callback):
         if origin:
             self._adopt(cache / f"checkpoints/{flow}-{origin}/{name}", folder)
         self.folder = folder.resolve()
-        if not any(self.folder.glob("*.ckpt")):
-            self._attempt(self._fetch)
+        for run_before in (run, origin):
+            if run_before and not any(self.folder.glob("*.ckpt")):
+                place = f"checkpoints/{flow}-{run_before}/{name}"
+                self._attempt(lambda shared, place=place: self._fetch(shared, place))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Send what the last epoch left: Lightning writes its checkpoints after all other callbacks."""
@@ -76,8 +78,8 @@ class Checkpoints(Callback):
         except (OutputError, OSError) as error:
             warnings.warn(f"checkpoints are not shared: {error}", stacklevel=3)
 
-    def _fetch(self, shared: Outputs) -> None:
-        for file in sorted(shared.listing(self._place), key=_order):
+    def _fetch(self, shared: Outputs, place: str) -> None:
+        for file in sorted(shared.listing(place), key=_order):
             shared.download(file.name, self.folder / Path(file.name).name)
 
     def _send(self, shared: Outputs) -> None:

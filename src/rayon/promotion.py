@@ -45,10 +45,11 @@ class ByHand(NamedTuple):
 def judge_candidate(
     candidate: Model, dataset: Dataset, config: Config, yardstick: float | None = None, said: Said | None = None
 ) -> tuple[Verdict, str]:
-    """Return the gate's verdict on a model, and the run that is champion now, '' where there is none.
+    """Return the gate's verdict on a model, and the champion that it was judged against, '' where there is none.
 
-    Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate that fails:
-    whoever wants to replace it unseen promotes by force.
+    The champion itself is judged against the one that it replaced, as it was then: a task that is tried again says what
+    it said. Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate
+    that fails: whoever wants to replace it unseen promotes by force.
 
     Args:
         yardstick: the tf-idf baseline's macro-F1 on that gold set, which counts where there is no champion; None has it
@@ -56,15 +57,16 @@ def judge_candidate(
         said: what the candidate said of that gold set, where it was run on it already.
     """
     served = champion(config.name)
+    other = served.to if served is not None else ""
+    if served is not None and other == candidate.version:
+        other = served.before if served.kind == "promote" else ""
     rival: Said | float | None = yardstick
     problem = ""
-    if served is not None and served.to != candidate.version:
+    if other:
         try:
-            rival = rescore(open_model(find_model(served.to, config.name), config), dataset)
+            rival = rescore(open_model(find_model(other, config.name), config), dataset)
         except (RegistryError, BundleError, EncoderError, PredictorError) as error:
-            problem = f"the champion {served.to} cannot be run beside it: {error}"
-    elif served is not None:
-        served = None  # judged again: it does not compete with itself
+            problem = f"the champion {other} cannot be run beside it: {error}"
     labels = gold_labels(dataset)
     if rival is None:
         baseline = predict_gold_baseline(dataset).log_probabilities.argmax(axis=1)
@@ -82,7 +84,7 @@ def judge_candidate(
         record = GateRecord("champion", 0.0, 0.0, False, problem)
         failed = [line.sentence for line in (*verdict.records, record) if not line.passed]
         verdict = Verdict(HOLD, (*verdict.records, record), "; ".join(failed))
-    return verdict, served.to if served is not None else ""
+    return verdict, other
 
 
 def conclude_training(

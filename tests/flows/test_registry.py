@@ -18,6 +18,9 @@ from support_flows import Finished, Shop, artifacts
 from wandb_files import check_fed
 
 from rayon.champions import RegistryError, champion, history, promote
+from rayon.config import parse_config
+from rayon.preparing import load_dataset
+from rayon.promotion import judge_candidate
 from rayon.registry import find_model
 
 
@@ -97,6 +100,18 @@ def test_a_model_on_more_data_is_promoted_on_a_gold_set_that_grew(reign):
     assert data.report["products"] > 2 * before.report["products"]
     gain = next(record for record in data.verdict["records"] if record["name"] == "gain")
     assert gain["actual"] > 0.02
+
+
+def test_a_gate_that_is_tried_again_says_what_it_said(reign):
+    """The attempt before it had promoted the model, and died before its task was done."""
+    config, data = parse_config(reign.shop.settings), artifacts("TrainFlow", reign.more)
+    assert champion(config.name).to == run_of(reign.more)
+    model = find_model(run_of(reign.more), config.name)
+    verdict, before = judge_candidate(model, load_dataset(data.manifest, config), config)
+    assert (verdict.verdict, before) == (data.verdict["verdict"], data.verdict["before"] or None)
+    assert before == run_of(reign.good)
+    said = {record["name"]: record["actual"] for record in data.verdict["records"]}
+    assert {record.name: record.actual for record in verdict.records} == pytest.approx(said, abs=1e-6)
 
 
 def test_the_card_of_the_gate_has_every_line(reign):

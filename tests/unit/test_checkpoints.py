@@ -59,6 +59,18 @@ def test_a_training_goes_on_on_another_machine(checkpoints, make_config, load, p
     assert not list(Outputs(place).listing("checkpoints")) and not two.folder.exists()
 
 
+def test_a_resumed_run_goes_on_on_another_machine(checkpoints):
+    from types import SimpleNamespace
+
+    one = checkpoints("one")
+    one.folder.mkdir(parents=True)
+    (one.folder / "last.ckpt").write_bytes(b"epoch 3")
+    one.on_train_epoch_start(SimpleNamespace(is_global_zero=True), None)  # type: ignore[arg-type]
+    assert not checkpoints("two", run="13").folder.exists()
+    two = checkpoints("two", run="14", origin="12")
+    assert (two.folder / "last.ckpt").read_bytes() == b"epoch 3" and two.folder.parent.name == "TrainFlow-14"
+
+
 def test_the_first_epoch_is_sent_at_once_and_then_not_too_often(make_config, load, checkpoints, place, monkeypatch):
     from rayon.training import train_candidate
 

@@ -82,6 +82,15 @@ def test_intervals_are_those_of_drawing_rows():
         assert interval.high == pytest.approx(high[i], abs=0.012), name
 
 
+def test_many_classes_are_drawn_some_matrices_at_a_time(monkeypatch):
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 12, 300)
+    predicted = np.where(rng.random(300) < 0.7, labels, rng.integers(0, 12, 300))
+    at_once = metrics(labels, predicted, 12, resamples=50)
+    monkeypatch.setattr("rayon.evaluation._CELLS", 7 * 144)
+    assert metrics(labels, predicted, 12, resamples=50) == at_once
+
+
 def test_the_same_seed_draws_the_same_interval():
     labels = np.arange(60) % 3
     predicted = np.where(np.arange(60) % 7 == 0, 0, labels)

@@ -16,7 +16,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 FORMAT = 1
-"""Raised whenever a shard's columns, or what they mean, change: every dataset is then built anew."""
+"""Raised whenever a shard's columns, or what they mean, change: every dataset is then built anew, from
+its catalogue: shards of feedback would have to be read as they are."""
 
 _KEY = pa.binary(16)
 

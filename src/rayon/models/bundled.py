@@ -1,7 +1,8 @@
 """Weight files that arrive inside pip packages: where they lie, whether they are the ones we know, and a cache.
 
 Knows package names, pinned hashes and how a folder is put in a cache so that neither a crash nor a second process
-leaves half of it. Refuses to know what a weight means: `bundled_text` and `bundled_image` read the formats.
+leaves half of it. Refuses to know what a weight means: `bundled_e5`, `bundled_use` and `bundled_image` read the
+formats.
 """
 
 from __future__ import annotations
