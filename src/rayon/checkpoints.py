@@ -34,18 +34,18 @@ class Checkpoints(Callback):
     """
 
     def __init__(self, config: Config, flow: str, run: str, origin: str | None, name: str) -> None:
-        self._place = f"checkpoints/{flow}-{run}/{name}"
+        places = [f"checkpoints/{flow}-{each}/{name}" for each in (run, origin) if each]  # its own comes first
+        self._place = places[0]
         self._shared = Outputs(config.shared) if config.shared else None
         self._sent: dict[str, int] = {}
         self._told = -EVERY_SECONDS
         cache = Path(config.cache)
         folder = cache / self._place
-        if origin:
-            self._adopt(cache / f"checkpoints/{flow}-{origin}/{name}", folder)
+        for earlier in places[1:]:
+            self._adopt(cache / earlier, folder)
         self.folder = folder.resolve()
-        for run_before in (run, origin):
-            if run_before and not any(self.folder.glob("*.ckpt")):
-                place = f"checkpoints/{flow}-{run_before}/{name}"
+        for place in places:
+            if not any(self.folder.glob("*.ckpt")):
                 self._attempt(lambda shared, place=place: self._fetch(shared, place))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

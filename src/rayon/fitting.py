@@ -75,8 +75,6 @@ def fit(
     known: dict[str, Any] = {}
     if nodes.first:
         known = _open(folder, mark, key)
-        if "history" in known and not (folder / BEST).exists():  # removed, as no longer needed, and needed again
-            known = {"key": key}
     known = from_first(known, nodes)
     if "history" in known:  # it was finished
         history.rows = known["history"]
@@ -119,10 +117,12 @@ def fit(
 
 
 def _open(folder: Path, mark: Path, key: str) -> dict[str, Any]:
-    """Return what is known of the training whose checkpoints the folder holds; those of another one are removed."""
+    """Return what is known of the training whose checkpoints the folder holds; those of another one are removed, and
+    what is left of a finished one whose best epoch was removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     known: dict[str, Any] = json.loads(mark.read_text()) if mark.exists() else {}
-    if known.get("key") != key:
+    if known.get("key") != key or ("history" in known and not (folder / BEST).exists()):
         for stale in folder.glob("*.ckpt"):
             stale.unlink()
         known = {"key": key}

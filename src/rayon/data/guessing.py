@@ -117,9 +117,7 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
         images=str(images) if images is not None and not elsewhere else None,
         image_name=pattern,
         columns=Columns(**{field: found[field].name if field in found else "" for field in _ORDER}),
-        encoding=layout.encoding,
-        delimiter=layout.delimiter,
-        quoting=layout.quoting,
+        **layout._asdict(),
         allow_urls=IMAGE in found and found[IMAGE].addresses,
     )
     needed = (PRODUCT_ID, DESIGNATION, CATEGORY)

@@ -156,9 +156,7 @@ def _settings(config: Config, table: Path, images: Path, with_photos: bool) -> C
         images=str(images),  # never the server's own folder
         image_name=image_name,
         columns=columns,
-        encoding=layout.encoding,
-        delimiter=layout.delimiter,
-        quoting=layout.quoting,
+        **layout._asdict(),
     )
     score = dataclasses.replace(config.score, shard_rows=_SHARD_ROWS)
     return dataclasses.replace(scoring, catalog=catalog, score=score)
