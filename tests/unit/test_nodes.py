@@ -1,12 +1,8 @@
-"""Several processes that train one model, for real, over gloo: what one learns, on every rank, after a kill too.
-
-The processes are forked, which spares them the imports.
-"""
+"""Several processes that train one model, for real, over gloo: what one learns, on every rank, after a kill too."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -17,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import processes
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -47,36 +44,29 @@ Together = Callable[..., list[Ended]]
 def together(tmp_path) -> Together:
     """Call a function in so many processes at once, each with its `Nodes`."""
 
-    def run(function: Callable[[Nodes], Any], size: int = 2, seconds: float = 60.0, **more: Any) -> list[Ended]:
+    def run(function: Callable[[Nodes], Any], size: int = 2, **more: Any) -> list[Ended]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
 
-        def call(rank: int) -> None:
-            torch.set_num_threads(1)  # the threads that the parent computes with are not there after a fork
-            value, error = None, None
-            try:
-                value = function(Nodes(rank, size, port=port, **more))
-            except Exception as caught:
-                error = type(caught)(str(caught))
-            (tmp_path / f"{rank}.pickle").write_bytes(pickle.dumps((value, error)))
-            os._exit(int(error is not None))  # nothing of the parent's is to be torn down here
+        def of_rank(rank: int) -> Callable[[], None]:
+            def call() -> None:
+                value, error = None, None
+                try:
+                    value = function(Nodes(rank, size, port=port, **more))
+                except Exception as caught:
+                    error = type(caught)(str(caught))
+                (tmp_path / f"{rank}.pickle").write_bytes(pickle.dumps((value, error)))
+
+            return call
 
         for old in tmp_path.glob("*.pickle"):
             old.unlink()
-        processes = [multiprocessing.get_context("fork").Process(target=call, args=(rank,)) for rank in range(size)]
-        for process in processes:
-            process.start()
         ended = []
-        for rank, process in enumerate(processes):
-            process.join(seconds)
-            hung = process.is_alive()
-            process.kill()
-            process.join()
-            assert not hung, f"rank {rank} hangs"
+        for rank, code in enumerate(processes.run([of_rank(rank) for rank in range(size)])):
             left = tmp_path / f"{rank}.pickle"
             value, error = pickle.loads(left.read_bytes()) if left.exists() else (None, None)
-            ended.append(Ended(value, error, process.exitcode or 0))
+            ended.append(Ended(value, error, code))
         return ended
 
     return run

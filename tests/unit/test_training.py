@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 import shutil
 
 import numpy as np
+import processes
 import pytest
 import pytorch_lightning as pl
 from catalogues import KINDS, NET
@@ -128,10 +128,7 @@ def test_a_killed_training_goes_on(make_config, load, tmp_path):
     def run() -> None:
         train_candidate("text", dataset, encoded, config, tmp_path / "killed", [Die()])
 
-    process = multiprocessing.get_context("fork").Process(target=run)
-    process.start()
-    process.join(60)
-    assert process.exitcode == 9
+    assert processes.run([run]) == [9]
     continued = train_candidate("text", dataset, encoded, config, tmp_path / "killed")
     whole = train_candidate("text", dataset, encoded, config, tmp_path / "whole")
     assert (continued.resumed_from_epoch, whole.resumed_from_epoch) == (3, 0)

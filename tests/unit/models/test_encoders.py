@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import multiprocessing
 import pickle
 import warnings
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -380,20 +380,12 @@ def test_a_conversion_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def build_in_cache(barrier) -> None:
+def build_in_cache() -> None:
     warnings.simplefilter("error")
-    barrier.wait(30)
     assert (bundled.cached("some", write_weights) / "weights.bin").stat().st_size == 256 * 4096
 
 
 def test_processes_may_fill_the_cache_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("RAYON_CACHE", str(tmp_path))
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(4)
-    processes = [context.Process(target=build_in_cache, args=(barrier,)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(30)
-    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert processes.run([build_in_cache] * 4) == [0, 0, 0, 0]
     assert [entry.name for entry in tmp_path.iterdir()] == ["some"]

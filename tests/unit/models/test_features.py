@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 
 from rayon.models.features import FeatureStore, features_for
@@ -187,13 +188,8 @@ def write_share(root: Path, writer: int) -> None:
 
 
 def test_processes_may_write_the_same_products_at_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=write_share, args=(tmp_path, writer % 2)) for writer in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(30)
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    writers = [partial(write_share, tmp_path, writer % 2) for writer in range(4)]
+    assert processes.run(writers) == [0, 0, 0, 0]
     keys = keys_of(*range(80))
     features, found = FeatureStore(tmp_path).find("e5", keys)
     assert found.all()
