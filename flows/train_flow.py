@@ -146,6 +146,7 @@ class TrainFlow(FlowSpec):
         from rayon.tracking import import_wandb
 
         import_wandb(self.experiment.tracking.mode)
+        from rayon.checkpoints import remove_checkpoints
         from rayon.gallery import make_gallery
         from rayon.outcome import publish, select
         from rayon.preparing import load_config, load_dataset, stopping
@@ -163,6 +164,7 @@ class TrainFlow(FlowSpec):
         self.predictions, self.wandb = outcome.predictions, outcome.wandb
         self.reference, self.said = outcome.reference, outcome.said
         self.gallery = make_gallery(dataset, config)
+        remove_checkpoints(config, current.flow_name, current.run_id, current.origin_run_id)
         current.run.add_tag(model_tag(config.name))
         self.next(self.gate)
 

@@ -10,9 +10,10 @@ import logging
 import warnings
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rayon.bundle import read_bundle
+from rayon.checkpoints import Checkpoints
 from rayon.config import BASELINE, Config
 from rayon.data.dataset import Dataset
 from rayon.gold import predict_gold, predict_gold_baseline, report_gold
@@ -21,9 +22,6 @@ from rayon.nodes import ALONE, Nodes
 from rayon.outcome import summary_of
 from rayon.preparing import progress_line, track
 from rayon.tracking.keys import STEP
-
-if TYPE_CHECKING:
-    from rayon.checkpoints import Checkpoints
 
 
 def run_candidate(
@@ -39,10 +37,7 @@ def run_candidate(
     """
     if config.trainer.nodes > 1:
         print(f"{name}: in one process; flows/train_nodes_flow.py heeds trainer.nodes = {config.trainer.nodes}")
-    result, checkpoints = _run(name, dataset, config, current, ALONE, heads)
-    if checkpoints is not None:
-        checkpoints.remove()
-    return result
+    return _run(name, dataset, config, current, ALONE, heads)
 
 
 def run_together(names: Sequence[str], dataset: Dataset, config: Config, current: Any) -> dict[str, dict[str, Any]]:
@@ -54,18 +49,10 @@ def run_together(names: Sequence[str], dataset: Dataset, config: Config, current
     """
     nodes = nodes_of(config, current)
     results: dict[str, dict[str, Any]] = {}
-    kept: list[Checkpoints | None] = []
     for turn, name in enumerate(sorted(names, key=lambda name: name == BASELINE)):
         # a port each: a process that is early must not meet those who still take leave
-        results[name], checkpoints = _run(name, dataset, config, current, nodes._replace(port=nodes.port + turn))
-        kept.append(checkpoints)
-    if not nodes.first:
-        return {}
-    # only now: whoever is killed before finds those candidates done
-    for checkpoints in kept:
-        if checkpoints is not None:
-            checkpoints.remove()
-    return {name: results[name] for name in names}
+        results[name] = _run(name, dataset, config, current, nodes._replace(port=nodes.port + turn))
+    return {name: results[name] for name in names} if nodes.first else {}
 
 
 def nodes_of(config: Config, current: Any) -> Nodes:
@@ -85,17 +72,15 @@ def nodes_of(config: Config, current: Any) -> Nodes:
 
 def _run(
     name: str, dataset: Dataset, config: Config, current: Any, nodes: Nodes, heads: bytes | None = None
-) -> tuple[dict[str, Any], Checkpoints | None]:
-    """Return a candidate's result, and its checkpoints, which are no longer needed once that is kept."""
+) -> dict[str, Any]:
     if name == BASELINE:
         if not nodes.first:
-            return {}, None
+            return {}
         print("tfidf: words and characters, logistic regression")
         gold = predict_gold_baseline(dataset)
         nothing: dict[str, Any] = {"bundle": None, "probabilities": None, "history": [], "resumed_from_epoch": 0}
-        return {**nothing, "gold": gold._asdict(), "heads": None}, None
+        return {**nothing, "gold": gold._asdict(), "heads": None}
     from rayon.cards_training import CardCallback  # Lightning, which the baseline does not need
-    from rayon.checkpoints import Checkpoints
     from rayon.training import train_candidate
 
     quieten()
@@ -103,7 +88,7 @@ def _run(
     checkpoints = Checkpoints(config, current.flow_name, current.run_id, current.origin_run_id, name)
     if not nodes.first:
         train_candidate(name, dataset, encoded, config, checkpoints.folder, nodes=nodes)
-        return {}, None
+        return {}
     branches = [branch.name for branch in candidate_branches(name, config)]
     about = {"candidate": name, "dataset": dataset.fingerprint[:12]}
     with track(config, current, "train", [name], title=f"train {name}", axis=STEP, **about) as run:
@@ -115,7 +100,7 @@ def _run(
             encoded,
             config,
             checkpoints.folder,
-            [card, checkpoints],
+            [card, checkpoints.sending()],
             logger or False,
             {"run": f"{current.flow_name}/{current.run_id}"},
             nodes,
@@ -128,7 +113,7 @@ def _run(
         epochs = f"{len(trained.history)} epoch{'s' * (len(trained.history) != 1)}"
         begun = " on the heads of an earlier training" if trained.warm else ""
         print(f"{name}: gold macro-F1 {report.metrics['macro_f1'].value:.3f} after {epochs}{begun}")
-    return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}, checkpoints
+    return {**trained._asdict(), "probabilities": trained.probabilities, "gold": gold._asdict()}
 
 
 def quieten() -> None:

@@ -1,6 +1,7 @@
 """Where the checkpoints of a training are: on this machine, and in the shared place where there is one.
 
-Knows files and folders. It does not know what a checkpoint holds; Lightning writes them into the folder.
+Knows files and folders. It does not know what a checkpoint holds; Lightning, which is imported where a training is
+watched, writes them into the folder.
 """
 
 from __future__ import annotations
@@ -8,33 +9,34 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
+from typing import TYPE_CHECKING, Any
 
 from rayon.config import Config
 from rayon.data.outputs import OutputError, Outputs
 
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
 EVERY_SECONDS = 20.0
 """How often checkpoints are sent to the shared place, at most."""
-
 
 _LAST = "last.ckpt"
 
 
-class Checkpoints(Callback):
+class Checkpoints:
     """The checkpoints of one candidate of a run: `folder` is where Lightning keeps them.
 
-    Where the experiment has a shared place, those that are there are fetched first, and as a Lightning callback it
-    sends what was written: the task goes on from there on whatever machine it is tried again. A place that does not
-    answer costs no training: it begins anew, or goes on unsent, with a warning.
+    Where the experiment has a shared place, those that are there are fetched first, and `sending` sends what was
+    written: the task goes on from there on whatever machine it is tried again. A place that does not answer costs no
+    training: it begins anew, or goes on unsent, with a warning.
     """
 
     def __init__(self, config: Config, flow: str, run: str, origin: str | None, name: str) -> None:
-        places = [f"checkpoints/{flow}-{each}/{name}" for each in (run, origin) if each]  # its own comes first
+        places = [f"{each}/{name}" for each in _of_run(flow, run, origin)]  # its own comes first
         self._place = places[0]
         self._shared = Outputs(config.shared) if config.shared else None
         self._sent: dict[str, int] = {}
@@ -46,19 +48,21 @@ class Checkpoints(Callback):
         self.folder = folder.resolve()
         for place in places:
             if not any(self.folder.glob("*.ckpt")):
-                self._attempt(lambda shared, place=place: self._fetch(shared, place))
+                _attempt(self._shared, partial(self._fetch, place))
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send what the last epoch left: Lightning writes its checkpoints after all other callbacks."""
+    def sending(self) -> pl.Callback:
+        """Return the callback of a training that sends what its last epoch left: Lightning writes its checkpoints after
+        all other callbacks.
+        """
+        from pytorch_lightning.callbacks import LambdaCallback
+
+        return LambdaCallback(on_train_epoch_start=self._epoch_starts)
+
+    def _epoch_starts(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         due = time.monotonic() - self._told >= EVERY_SECONDS
         if trainer.is_global_zero and due and (self.folder / _LAST).exists():
             self._told = time.monotonic()
-            self._attempt(self._send)
-
-    def remove(self) -> None:
-        """Remove them everywhere, now that the training is over."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._attempt(self._delete)
+            _attempt(self._shared, self._send)
 
     @staticmethod
     def _adopt(origin: Path, folder: Path) -> None:
@@ -70,15 +74,7 @@ class Checkpoints(Callback):
             with suppress(FileExistsError):  # another process of the same training has just done it
                 folder.symlink_to(origin.resolve(), target_is_directory=True)
 
-    def _attempt(self, action: Any) -> None:
-        if self._shared is None:
-            return
-        try:
-            action(self._shared)
-        except (OutputError, OSError) as error:
-            warnings.warn(f"checkpoints are not shared: {error}", stacklevel=3)
-
-    def _fetch(self, shared: Outputs, place: str) -> None:
+    def _fetch(self, place: str, shared: Outputs) -> None:
         for file in sorted(shared.listing(place), key=_order):
             shared.download(file.name, self.folder / Path(file.name).name)
 
@@ -89,9 +85,38 @@ class Checkpoints(Callback):
                 shared.write(f"{self._place}/{file.name}", file.read_bytes())
                 self._sent[file.name] = written
 
-    def _delete(self, shared: Outputs) -> None:
-        for file in list(shared.listing(self._place)):
-            shared.delete(file.name)
+
+def remove_checkpoints(config: Config, flow: str, run: str, origin: str | None) -> None:
+    """Remove the checkpoints of all candidates of a run, and of the one that it resumes, here and in the shared place.
+
+    Their time is over when Metaflow has stored what the trainings came to, and not before.
+    """
+    shared = Outputs(config.shared) if config.shared else None
+    for place in _of_run(flow, run, origin):
+        folder = Path(config.cache) / place
+        for entry in folder.glob("*"):
+            shutil.rmtree(entry.resolve(), ignore_errors=True)  # those of a resumed run may lie elsewhere
+        shutil.rmtree(folder, ignore_errors=True)
+        _attempt(shared, partial(_delete, place))
+
+
+def _delete(place: str, shared: Outputs) -> None:
+    for file in list(shared.listing(place)):
+        shared.delete(file.name)
+
+
+def _of_run(flow: str, run: str, origin: str | None) -> list[str]:
+    """Return where the checkpoints of a run are, and those of the one that it resumes."""
+    return [f"checkpoints/{flow}-{each}" for each in (run, origin) if each]
+
+
+def _attempt(shared: Outputs | None, action: Callable[[Outputs], None]) -> None:
+    if shared is None:
+        return
+    try:
+        action(shared)
+    except (OutputError, OSError) as error:
+        warnings.warn(f"checkpoints are not shared: {error}", stacklevel=3)
 
 
 def _order(file: Any) -> bool:

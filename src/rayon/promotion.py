@@ -24,7 +24,7 @@ from rayon.models.encoders import EncoderError
 from rayon.models.shared import feature_store
 from rayon.preparing import RayonError, follow, open_latest, track
 from rayon.registry import Model, find_model
-from rayon.rescoring import gold_labels, reproduced, rescore
+from rayon.rescoring import gold_labels, gold_learnt, reproduced, rescore
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking.keys import CHAMPION, gate_key
 
@@ -49,7 +49,7 @@ def judge_candidate(
 
     The champion itself is judged against the one that it replaced, as it was then: a task that is tried again says what
     it said. Both are run anew on the gold set of `dataset`. A champion that cannot be run here is a line of the gate
-    that fails: whoever wants to replace it unseen promotes by force.
+    that fails, and so is a model whose gold set was another one: whoever knows better promotes by force.
 
     Args:
         yardstick: the tf-idf baseline's macro-F1 on that gold set, which counts where there is no champion; None has it
@@ -61,12 +61,15 @@ def judge_candidate(
     if served is not None and other == candidate.version:
         other = served.before if served.kind == "promote" else ""
     rival: Said | float | None = yardstick
-    problem = ""
+    problems = _unfair(candidate, dataset, "the candidate")
     if other:
         try:
-            rival = rescore(open_model(find_model(other, config.name), config), dataset)
+            model = find_model(other, config.name)
+            rival = rescore(open_model(model, config), dataset)
+            problems += _unfair(model, dataset, "the champion")
         except (RegistryError, BundleError, EncoderError, PredictorError) as error:
-            problem = f"the champion {other} cannot be run beside it: {error}"
+            told = f"the champion {other} cannot be run beside it: {error}"
+            problems.append(GateRecord("champion", 0.0, 0.0, False, told))
     labels = gold_labels(dataset)
     if rival is None:
         baseline = predict_gold_baseline(dataset).log_probabilities.argmax(axis=1)
@@ -80,11 +83,20 @@ def judge_candidate(
         reproduced(candidate.bundle, dataset, Path(config.cache)),
         config.evaluation.bootstrap,
     )
-    if problem:
-        record = GateRecord("champion", 0.0, 0.0, False, problem)
-        failed = [line.sentence for line in (*verdict.records, record) if not line.passed]
-        verdict = Verdict(HOLD, (*verdict.records, record), "; ".join(failed))
+    if problems:
+        records = (*verdict.records, *problems)
+        verdict = Verdict(HOLD, records, "; ".join(line.sentence for line in records if not line.passed))
     return verdict, other
+
+
+def _unfair(model: Model, dataset: Dataset, who: str) -> list[GateRecord]:
+    """Return the line of the gate that fails where a model may have learnt from what it is judged on."""
+    learnt, total = gold_learnt(model.bundle, dataset), len(gold_labels(dataset))
+    sentence = (
+        f"{who} {model.version} was trained under another split (split.test, split.seed): {learnt:,} of {total:,} gold "
+        "products were not in its gold set, and it may have learnt from them"
+    )
+    return [GateRecord(f"{who[4:]}'s gold set", 0.0, float(learnt), False, sentence)] if learnt else []
 
 
 def conclude_training(

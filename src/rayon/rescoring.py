@@ -17,8 +17,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayon.bundle import read_bundle
+from rayon.bundle_document import describe_bundle
+from rayon.config import Split
 from rayon.data.dataset import Dataset
 from rayon.data.shards import read_table, write_table
+from rayon.data.splits import assign_splits
 from rayon.gate import Said
 from rayon.gold import gold_rows
 from rayon.inference import Predictor, Prepared
@@ -42,6 +45,18 @@ def gold_products(dataset: Dataset, count: int | None = None) -> Prepared:
 def gold_labels(dataset: Dataset) -> NDArray[np.int64]:
     """Return the labels of the gold set, (N,)."""
     return dataset.frame["label"].to_numpy()[gold_rows(dataset)].astype(np.int64)
+
+
+def gold_learnt(bundle: bytes, dataset: Dataset) -> int:
+    """Count the gold products that were not gold where the model was trained: it may have learnt from them.
+
+    Where the model's split was that of the dataset there are none. A bundle from before they told is believed.
+    """
+    gold = describe_bundle(bundle)["about"].get("gold")
+    if gold is None:
+        return 0
+    groups = dataset.frame["group"].to_numpy()[gold_rows(dataset)]
+    return int((assign_splits(groups, Split(test=gold["test"], seed=gold["seed"], validation=0.0)) != "test").sum())
 
 
 def rescore(predictor: Predictor, dataset: Dataset) -> Said:

@@ -198,7 +198,13 @@ def train_candidate(
             for precision in sorted(config.evaluation.precision_targets)
         ),
         reference={**describe_reference(frame.iloc[judged], probabilities), "columns": list(dataset.columns)},
-        about={"candidate": kind, "dataset": dataset.fingerprint, "catalog": config.name, **(about or {})},
+        about={
+            "candidate": kind,
+            "dataset": dataset.fingerprint,
+            "catalog": config.name,
+            "gold": {"test": config.split.test, "seed": config.split.seed},
+            **(about or {}),
+        },
         preprocess=config.preprocess,
         projections=_projections(sized, inputs, targets, learn, held, judged),
     )

@@ -117,7 +117,10 @@ def test_a_training_that_loses_one_of_its_processes_goes_on_from_its_checkpoint(
     fusion = next(filter(None, results))["fusion"]
     assert fusion["resumed_from_epoch"] > 0
     assert [row["epoch"] for row in fusion["history"]] == list(range(60))
-    assert not list((story.shop.folder / "cache" / "checkpoints").glob("*/fusion/*"))
+
+
+def test_no_checkpoint_is_left_of_runs_that_are_over(story):
+    assert not list((story.shop.folder / "cache" / "checkpoints").glob("*/*"))
 
 
 def test_what_several_processes_trained_is_a_model_as_any_other(story):

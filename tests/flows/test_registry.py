@@ -114,6 +114,18 @@ def test_a_gate_that_is_tried_again_says_what_it_said(reign):
     assert {record.name: record.actual for record in verdict.records} == pytest.approx(said, abs=1e-6)
 
 
+def test_models_are_not_judged_on_what_they_learnt_from(reign):
+    """The split was changed since: both would be asked about products they know."""
+    settings = {**reign.shop.settings, "split": {"seed": 5}}
+    config, data = parse_config(settings), artifacts("TrainFlow", reign.more)
+    model = find_model(run_of(reign.more), config.name)
+    verdict, _ = judge_candidate(model, load_dataset(data.manifest, config), config)
+    failed = [record for record in verdict.records if not record.passed]
+    assert verdict.verdict == "hold"
+    assert [record.name for record in failed[-2:]] == ["candidate's gold set", "champion's gold set"]
+    assert all(record.actual > 10 and "split.seed" in record.sentence for record in failed[-2:])
+
+
 def test_the_card_of_the_gate_has_every_line(reign):
     page = reign.shop.folder / "gate.html"
     command = reign.shop.command("train", "card", "get", f"{reign.corrupted.run_id}/gate", str(page), "--id", "gate")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rayon.bundle import dump_bundle, read_bundle
-from rayon.gold import predict_gold
+from rayon.gold import gold_rows, predict_gold
 from rayon.inference import Predictor
 from rayon.models.features import FeatureStore
-from rayon.rescoring import gold_labels, reproduced, rescore
+from rayon.rescoring import gold_labels, gold_learnt, reproduced, rescore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -62,6 +62,22 @@ def test_other_categories_are_translated(opened):
     predictor.categories = tuple(names[::-1])
     swapped = np.exp(rescore(predictor, dataset).whole)
     np.testing.assert_allclose(swapped[:, :4], straight[:, ::-1], atol=1e-9)
+
+
+def test_gold_products_of_another_split_may_have_been_learnt_from(make_config, opened, load):
+    bundle, _, dataset, _, _ = opened
+    gold = set(dataset.frame["product_id"].iloc[gold_rows(dataset)])
+    assert gold_learnt(bundle, dataset) == 0
+    for split, more in (({"test": 0.1}, False), ({"test": 0.4}, True), ({"seed": 7}, True)):
+        other, _ = load(make_config(split=split))
+        today = set(other.frame["product_id"].iloc[gold_rows(other)])
+        assert gold_learnt(bundle, other) == len(today - gold) and bool(today - gold) == more
+
+
+def test_a_bundle_that_does_not_tell_its_split_is_believed(opened, make_config, load):
+    _, predictor, _, _, _ = opened
+    older = predictor.bundle._replace(about={"candidate": "fusion"})
+    assert gold_learnt(dump_bundle(older), load(make_config(split={"seed": 7}))[0]) == 0
 
 
 def test_a_fresh_process_reproduces_a_bundle_and_a_changed_one_shows(opened, monkeypatch):
