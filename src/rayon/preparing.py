@@ -23,7 +23,7 @@ from rayon.champions import RegistryError, branch_here, project_here
 from rayon.commands import flow_command
 from rayon.config import Config, durable, parse_config, resolve_paths
 from rayon.data.census import Place
-from rayon.data.dataset import Dataset, DatasetError, open_dataset, read_photos
+from rayon.data.dataset import Dataset, DatasetError, open_dataset, overruled, read_photos
 from rayon.data.fetching import fetch_catalog
 from rayon.data.outputs import OutputError, Outputs
 from rayon.data.shards import Manifest
@@ -181,6 +181,9 @@ def encode_and_tell(manifest: str, config: Config) -> dict[str, int]:
         encoded = encode_dataset(dataset, config, progress_line()).encoded
     for source, count in encoded.items():
         print(f"{source}: {count:,} of {len(dataset):,} products encoded, the others were found")
+    replaced = int(overruled(dataset.frame).sum())
+    if replaced:
+        print(f"{replaced:,} products of the catalogue go by the category that people gave them in the app")
     return encoded
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rayon.config import Split
-from rayon.data.shards import Manifest, ShardRef, input_key
+from rayon.data.shards import FEEDBACK, Manifest, ShardRef, input_key
 from rayon.data.splits import assign_folds, assign_splits
 from rayon.schema import CATEGORY, DESCRIPTION, DESIGNATION, PRODUCT_ID
 
@@ -34,9 +34,9 @@ class Dataset:
     """The products of a dataset version, in catalogue order; row i of `frame` has the photo `photo(i)`.
 
     `frame` has the texts product_id, designation, description and category, the group (uint64), the label (int16
-    position in `categories`, -1 where the category is not known), the split and the fold, has_text and has_image,
-    text_key and image_key (bytes: names of what an encoder reads, b'' where there is nothing), and source and row.
-    `columns` are those that the catalogue's file had, none where the version does not tell.
+    position in `categories`, -1 where the category is not known, or `overruled`), the split and the fold, has_text and
+    has_image, text_key and image_key (bytes: names of what an encoder reads, b'' where there is nothing), and source
+    and row. `columns` are those that the catalogue's file had, none where the version does not tell.
 
     Photos stay in the files until they are asked for. A dataset may be pickled or inherited by worker processes of the
     same machine: each maps the files for itself.
@@ -120,6 +120,7 @@ def open_dataset(
     frame = pd.concat(frames, ignore_index=True)
     groups = frame["group"].to_numpy()
     frame["label"] = pd.Index(manifest.categories, dtype="str").get_indexer(pd.Index(frame[CATEGORY])).astype(np.int16)
+    frame.loc[overruled(frame), "label"] = -1
     frame["split"] = assign_splits(groups, split)
     frame["fold"] = assign_folds(groups, folds, split.seed)
     frame["has_text"] = frame["text_key"].str.len() > 0
@@ -127,6 +128,21 @@ def open_dataset(
     shard = np.repeat(np.arange(len(files), dtype=np.int32), [len(living) for living in positions])
     where = np.concatenate(positions)
     return Dataset(frame, manifest.categories, manifest.fingerprint, files, shard, where, manifest.columns)
+
+
+def overruled(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Say which products of the catalogue people gave another category: same id and same title, (N,).
+
+    Such a row is neither learnt from nor judged on; the same product with what people said of it is another row.
+    """
+    said = (frame["source"] == FEEDBACK).to_numpy()
+    found: NDArray[np.bool_] = ~said & frame[PRODUCT_ID].isin(frame.loc[said, PRODUCT_ID]).to_numpy()
+    if found.any():
+        identity = [PRODUCT_ID, "group"]
+        spoken = frame.loc[said].drop_duplicates(identity, keep="last").set_index(identity)[CATEGORY]
+        theirs = spoken.reindex(pd.MultiIndex.from_frame(frame.loc[found, identity])).to_numpy()
+        found[found] = pd.notna(theirs) & (theirs != frame.loc[found, CATEGORY].to_numpy())
+    return found
 
 
 def read_photos(

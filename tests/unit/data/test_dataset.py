@@ -11,9 +11,11 @@ import pytest
 from PIL import Image
 
 from rayon.config import Split
-from rayon.data.dataset import Dataset, DatasetError, open_dataset
+from rayon.data.building import pack_shard
+from rayon.data.dataset import Dataset, DatasetError, open_dataset, overruled
 from rayon.data.images import decode_square
 from rayon.data.preprocessing import Manifest, build_shard, combine, plan_dataset
+from rayon.data.shards import FEEDBACK
 
 SPLIT = Split(validation=0.2, test=0.3)
 
@@ -54,6 +56,29 @@ def test_the_frame_holds_the_living_products_in_order(dataset):
     assert frame["has_image"].tolist() == [bool(n % 2) for n in range(1, 119)]
     assert frame["has_text"].all()
     assert set(frame["split"]) == {"train", "validation", "test"} and set(frame["fold"]) == {0, 1, 2, 3, 4}
+
+
+def test_what_people_said_of_a_product_replaces_its_category(version, tmp_path):
+    manifest, shards = version
+    said = [("0003", "titre 3", "b"), ("0003", "titre 3", "a"), ("0004", "titre 4", "a"), ("0005", "other", "a"),
+            ("0007", "Titre 7!", "c"), ("new", "titre 9", "a")]  # fmt: skip
+    rows = [
+        {
+            **dict(product_id=product, designation=title, description="", category=category, image=""),
+            **dict(row_key=bytes([number] * 16), source=FEEDBACK, row=number, record=""),
+        }
+        for number, (product, title, category) in enumerate(said)
+    ]
+    people = pack_shard(rows, [None] * len(rows))
+    manifest = manifest._replace(
+        shards=(*manifest.shards, people.ref._replace(origin=FEEDBACK)), categories=("a", "b", "c")
+    )
+    shards = {**shards, people.ref.fingerprint: people.data}
+    frame = open_dataset(manifest, lambda ref: shards[ref.fingerprint], tmp_path / "spool", SPLIT, 0).frame
+    assert frame.loc[overruled(frame), "product_id"].tolist() == ["0003", "0007"]  # 4 agrees, 5 has another title
+    assert frame.loc[frame["label"] < 0, "product_id"].tolist() == ["0003", "0007"]
+    assert frame.loc[frame["source"] == FEEDBACK, "label"].tolist() == [1, 0, 0, 0, 2, 0]
+    assert not overruled(frame[frame["source"] != FEEDBACK]).any()
 
 
 def test_each_row_has_its_own_photo(dataset):
@@ -154,7 +179,7 @@ def test_opening_reads_no_photo(make_catalog, tmp_path):
 def test_worker_processes_read_the_same_photos(dataset, method):
     assert dataset.photo(0)
     with multiprocessing.get_context(method).Pool(1) as pool:
-        assert pool.apply(photo_of, (dataset, 2)) == dataset.photo(2)
+        assert pool.apply_async(photo_of, (dataset, 2)).get(60) == dataset.photo(2)
 
 
 def test_a_pickled_dataset_carries_no_photo(dataset):
