@@ -30,7 +30,7 @@ class Choice(NamedTuple):
 
 def choose_files(source: str, files: str, record: Mapping[str, list[Mark]]) -> Choice:
     """Choose 'all' or 'new' ones of the files of `source`, a file or a folder of Parquet files, by absolute path or
-    s3:// address.
+    s3:// address. Where new ones are asked for, a folder without any is one that waits for its first.
 
     Raises:
         RayonError: `files` is neither 'all' nor 'new'.
@@ -38,7 +38,7 @@ def choose_files(source: str, files: str, record: Mapping[str, list[Mark]]) -> C
     """
     if files not in ("all", "new"):
         raise RayonError(f"--files is 'all' or 'new', and not '{files}'.")
-    now = [(file.name, file.size, file.written.isoformat()) for file in list_files(source)]
+    now = [(file.name, file.size, file.written.isoformat()) for file in list_files(source, files == "new")]
     known = set(record.get(source, []))
     names = None if files == "all" else frozenset(mark[0] for mark in now if mark not in known)
     return Choice(names, len(now), {**record, source: now})

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from rayon.data.outputs import Outputs
 from rayon.data.tables import CatalogError
 from rayon.preparing import RayonError
 from rayon.score_files import choose_files
@@ -46,6 +47,17 @@ def test_other_inputs_stay_noted_and_files_that_are_gone_do_not(folder, tmp_path
     later = choose_files(str(folder), "new", record).record
     assert [mark[0] for mark in later[str(folder)]] == ["incoming/b.parquet"]
     assert choose_files(str(alone), "new", later).names == set()
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3"])
+def test_a_folder_may_wait_for_its_first_file(kind, request, tmp_path):
+    place = f"{request.getfixturevalue('bucket')}/incoming" if kind == "s3" else str(tmp_path)
+    nothing = choose_files(place, "new", {})
+    assert (nothing.names, nothing.found) == (set(), 0)
+    Outputs(place).write("a.parquet", b"rows")
+    assert len(choose_files(place, "new", nothing.record).names or ()) == 1
+    with pytest.raises(CatalogError, match="no such file, or folder of Parquet files"):
+        choose_files(f"{place}/other", "all", {})
 
 
 def test_what_cannot_be_chosen_from_is_a_sentence(folder, tmp_path):

@@ -60,9 +60,12 @@ def fetch(location: str, folder: Path, names: Collection[str] | None = None) -> 
     return folder / mark / name
 
 
-def list_files(location: str) -> list[Listed]:
+def list_files(location: str, waits: bool = False) -> list[Listed]:
     """Return a file, or the Parquet files of a folder, by absolute path or s3:// address; a file's name in a folder
     begins with that of the folder.
+
+    Args:
+        waits: the folder may be empty still. On S3 that is a folder of which nothing can be seen.
 
     Raises:
         CatalogError: there is nothing there, or it cannot be listed.
@@ -76,7 +79,7 @@ def list_files(location: str) -> list[Listed]:
         files = [alone] if alone else [file for file in inside if file.name.endswith(".parquet")]
     except OutputError as error:
         raise CatalogError(f"{location} cannot be read: {error}") from None
-    if not files:
+    if not files and not (waits and (is_remote(location) or Path(location).is_dir())):
         raise CatalogError(f"{location}: there is no such file, or folder of Parquet files. Check the address.")
     return files
 
