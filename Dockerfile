@@ -68,6 +68,8 @@ WORKDIR /app
 COPY configs configs
 COPY flows flows
 COPY app app
+# What flows that run here keep as their code package; what they import is the wheel, of the same files.
+COPY src/rayon src/rayon
 # An experiment's relative paths begin at /app; what is written there lands in /cache.
 RUN ln -s /cache/rayon .rayon && ln -s /cache/data data
 USER 10001:10001

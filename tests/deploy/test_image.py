@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -99,6 +100,15 @@ def started(tmp_path_factory) -> Iterator[Started]:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def test_a_flow_that_runs_in_the_image_keeps_its_code(tmp_path):
+    laid = image.lay_out(tmp_path)
+    command = [sys.executable, "flows/preprocess_flow.py", "--config", "experiment", "configs/debug.yaml", "run"]
+    environment = {**laid.environment, "METAFLOW_USER": "tests", "HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=laid.work, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "products, 11 categories" in done.stdout, done.stderr
+    assert "Package creation" not in done.stderr
 
 
 def health(started: Started) -> int:

@@ -14,11 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rayon.tracking.service import end_service, leave_service
 
 CONFUSION_CHART = "wandb/confusion_matrix/v1"
 CONFUSION_COLUMNS = ("Actual", "Predicted", "nPredictions")
 """W&B's own chart of confusions, and the columns of its table."""
+
+CONFUSION_CATEGORIES = 100
+"""More are not drawn: W&B cuts a table after 10,000 rows."""
 
 LINES_CHART = "wandb/lineseries/v0"
 LINES_COLUMNS = ("step", "lineKey", "lineVal")
@@ -33,6 +39,20 @@ class Keep(Protocol):
 
     def send(self, folder: Path) -> None:
         """Copy a folder there."""
+
+
+def _gathered(counts: NDArray[np.int64], categories: Sequence[str]) -> tuple[NDArray[np.int64], list[str]]:
+    shown = CONFUSION_CATEGORIES - 1
+    if len(categories) <= CONFUSION_CATEGORIES:
+        return counts, list(categories)
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:shown])
+    places = np.full(len(categories), shown)
+    places[chosen] = np.arange(shown)
+    gathered = np.zeros((shown + 1, shown + 1), dtype=np.int64)
+    np.add.at(gathered, (places[:, None], places[None, :]), counts)
+    names = [categories[place] for place in chosen]
+    return gathered, [*names, f"{len(categories) - shown:,} others, with fewer mistakes"]
 
 
 class _Said(NamedTuple):
@@ -79,15 +99,19 @@ class TrackedRun:
         self._do(lambda: final, lambda run, _: run.summary.update(dict(final)))
 
     def confusion(self, matrix: Sequence[Sequence[int]], categories: Sequence[str]) -> None:
-        """Log (C, C) counts, true category by row, as W&B's own confusion matrix chart."""
+        """Log (C, C) counts, true category by row, as W&B's own confusion matrix chart.
+
+        Where there are more than `CONFUSION_CATEGORIES`, those with the fewest mistakes are gathered in a last one.
+        """
 
         def chart() -> Any:
             import wandb
 
+            counts, names = _gathered(np.asarray(matrix), categories)
             cells: list[Iterable[Any]] = [
                 [truth, predicted, int(count)]
-                for truth, line in zip(categories, matrix, strict=True)
-                for predicted, count in zip(categories, line, strict=True)
+                for truth, line in zip(names, counts, strict=True)
+                for predicted, count in zip(names, line, strict=True)
             ]
             fields = {column: column for column in CONFUSION_COLUMNS}
             table = wandb.Table(columns=list(CONFUSION_COLUMNS), data=cells)

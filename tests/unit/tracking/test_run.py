@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from wandb_files import Kept, read_run
 
 from rayon.tracking import Identity, TrackedRun
 from rayon.tracking.keys import gold_values
+from rayon.tracking.run import CONFUSION_COLUMNS
 from rayon.tracking.starting import _without_passwords
 
 MakeRun = Callable[..., TrackedRun]
@@ -67,6 +70,19 @@ def test_offline_run_holds_all_that_was_logged(make_run: MakeRun, photo: bytes, 
     assert set(seen.tables) == {"mistakes", "confusion_table", "reliability_table"}
     assert "bundle-fusion" in seen.artifacts
     assert list((tmp_path / "tracking" / "wandb-data").rglob("*")), "the artifact's bytes stay with the run"
+
+
+def test_confusions_of_many_categories_are_all_counted(make_run: MakeRun, tmp_path: Path) -> None:
+    """W&B would cut a table of 150 x 150 cells."""
+    matrix = np.diag(np.full(150, 7)) + np.diag(np.arange(149), 1)  # mistakes grow with the number of the category
+    with make_run() as run:
+        run.confusion(matrix.tolist(), [f"c{number:03}" for number in range(150)])
+    (file,) = tmp_path.rglob("confusion_table*.table.json")
+    cells = pd.DataFrame(json.loads(file.read_text())["data"], columns=list(CONFUSION_COLUMNS))
+    assert len(cells) == 100 * 100 and cells["nPredictions"].sum() == matrix.sum()
+    assert set(cells["Actual"]) == {*(f"c{number:03}" for number in range(51, 150)), "51 others, with fewer mistakes"}
+    counts = cells.set_index(["Actual", "Predicted"])["nPredictions"]
+    assert counts["c100", "c101"] == 100 and counts["c149", "c149"] == 7
 
 
 def test_the_terminal_viewer_reads_the_folder_that_the_run_names(make_run: MakeRun) -> None:
