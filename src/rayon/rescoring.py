@@ -62,8 +62,8 @@ def gold_learnt(bundle: bytes, dataset: Dataset) -> int:
 def rescore(predictor: Predictor, dataset: Dataset) -> Said:
     """Return what a model says of the dataset's gold set, in the dataset's categories.
 
-    A category that the model does not know gets probability 0; what it gives to categories that the dataset no longer
-    has is gathered in one more, last column.
+    A category that the model does not know gets probability 0; of those that the dataset no longer has, the one that it
+    holds for likeliest is one more, last column: the model's answer stays what it is.
     """
     whole, *without = predictor.ablated(gold_products(dataset))
 
@@ -115,7 +115,8 @@ def _translated(log: NDArray[np.float64], known: tuple[str, ...], categories: tu
     places = {name: place for place, name in enumerate(categories)}
     probabilities = np.zeros((len(log), len(categories) + 1))
     for column, name in enumerate(known):
-        probabilities[:, places.get(name, len(categories))] += np.exp(log[:, column])
+        place = places.get(name, len(categories))
+        probabilities[:, place] = np.maximum(probabilities[:, place], np.exp(log[:, column]))
     return np.log(np.maximum(probabilities, np.exp(_FLOOR)))
 
 

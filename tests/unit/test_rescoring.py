@@ -64,6 +64,17 @@ def test_other_categories_are_translated(opened):
     np.testing.assert_allclose(swapped[:, :4], straight[:, ::-1], atol=1e-9)
 
 
+def test_categories_that_are_gone_do_not_outvote_the_answer(opened):
+    _, predictor, dataset, _, _ = opened
+    answers = np.array(predictor.categories)[rescore(predictor, dataset).whole.argmax(axis=1)]
+    predictor.categories = (*predictor.categories[:1], "gone", "gone too", predictor.categories[3])
+    told = rescore(predictor, dataset).whole
+    names = np.array([*dataset.categories, "gone"])
+    kept = np.isin(answers, predictor.categories)
+    assert 0 < kept.sum() < len(kept)
+    assert (names[told.argmax(axis=1)] == np.where(kept, answers, "gone")).all()
+
+
 def test_gold_products_of_another_split_may_have_been_learnt_from(make_config, opened, load):
     bundle, _, dataset, _, _ = opened
     gold = set(dataset.frame["product_id"].iloc[gold_rows(dataset)])
