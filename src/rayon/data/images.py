@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import io
 import os
+import re
 import stat
 import string
 import struct
@@ -28,7 +29,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rayon.config import Preprocess
-from rayon.data.outputs import OutputError, Outputs, endpoint, is_remote
+from rayon.data.outputs import NoAnswerError, OutputError, Outputs, endpoint, is_remote
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """What Pillow may try (its JPEG reader takes MPO too). Its other readers are rarely needed and much less hardened."""
@@ -45,6 +46,8 @@ _DAMAGE = (
     zlib.error,
 )
 """What Pillow's readers raise on damaged bytes, plugin by plugin."""
+
+_S3 = re.compile("s3://[^/]+/", re.IGNORECASE)
 
 _URL_SECONDS = 10.0
 _URL_TRIES = 2
@@ -147,9 +150,12 @@ def remote_place(location: str, folder: str | Path | None) -> tuple[str, str]:
     """Return the s3:// folder that a photo is in, and its name there.
 
     Raises:
-        PhotoError: as `photo_path`.
+        PhotoError: as `photo_path`, or 'photo_unreadable': the location is an address of another kind, or of none.
     """
     if folder is None:
+        if not _S3.match(location):
+            sentence = f"'{location[:200]}' is no address of a photo: write http://, https:// or s3://bucket/name"
+            raise PhotoError("photo_unreadable", sentence)
         above, _, name = location.rpartition("/")
         return above, name
     return str(folder), _inside(location).as_posix()
@@ -168,19 +174,30 @@ def _folder(location: str, endpoint: str) -> Outputs:
     return Outputs(location)
 
 
-def _read_remote(folder: str, name: str, max_megabytes: float) -> bytes:
-    outputs = _folder(folder, endpoint())
+def _read_remote(folder: str, name: str, max_megabytes: float, named_by_row: bool) -> bytes:
     try:
+        outputs = _folder(folder, endpoint())
         found = outputs.look(name)
         if found is not None:
             _check_bytes(found.size, max_megabytes)
         content = outputs.read(name) if found is not None else None
     except OutputError as error:
-        outputs.check()
+        _check_store(folder, named_by_row)
         raise PhotoError("photo_unreadable", str(error)) from None
     if content is None:
         raise PhotoError("photo_missing", f"there is no file '{folder}/{name}'")
     return content
+
+
+def _check_store(folder: str, named_by_row: bool) -> None:
+    """Raise an OutputError where more is wrong than one photo: a folder that a row names may be wrong by itself, one
+    that the settings name may not.
+    """
+    try:
+        _folder(folder, endpoint()).check()
+    except OutputError as error:
+        if not named_by_row or isinstance(error, NoAnswerError):
+            raise
 
 
 def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: str | Path | None = None) -> bytes:
@@ -190,7 +207,7 @@ def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: st
     Raises:
         PhotoError: 'photo_url_not_allowed', 'photo_unreachable' (the only one worth trying again later),
             'photo_outside_folder', 'photo_missing', 'photo_unreadable', 'photo_empty' or 'photo_too_many_bytes'.
-        OutputError: the object store does not answer: no photo of it can be read, not just this one.
+        OutputError: the object store does not answer, or refuses `folder`: no photo can be read, not just this one.
     """
     if is_url(location):
         if not allow_urls:
@@ -198,7 +215,7 @@ def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: st
             raise PhotoError("photo_url_not_allowed", sentence)
         return _download(location, max_megabytes)
     if is_remote(location) or (folder is not None and is_remote(str(folder))):
-        return _read_remote(*remote_place(location, folder), max_megabytes)
+        return _read_remote(*remote_place(location, folder), max_megabytes, named_by_row=folder is None)
     path = photo_path(location, folder)
     try:
         status = os.stat(path)

@@ -6,6 +6,7 @@ Knows names and bytes, through Arrow's file systems. It does not know what is in
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -21,9 +22,20 @@ _TRIES = 8
 _CONNECT_SECONDS = 5.0
 _PIECE = 1 << 20
 
+_NO_ANSWER = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING|REQUEST_TIMEOUT|"
+    r"REQUEST_TIME_TOO_SKEWED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|UNRECOGNIZED_CLIENT)|"
+    r"HTTP status 5|ExpiredToken"
+)
+"""How Arrow, which has no types for it, tells that nobody answers, or nobody whom these credentials are known to."""
+
 
 class OutputError(ValueError):
     """An output cannot be written or read. The message names it and says what to do."""
+
+
+class NoAnswerError(OutputError):
+    """The object store answers nothing at all: none of its buckets can be read or written, not just this one."""
 
 
 def is_remote(location: str) -> bool:
@@ -52,7 +64,8 @@ class Outputs:
     AWS_ENDPOINT_URL names another endpoint.
 
     Raises:
-        OutputError: the address is of a kind that cannot be written to.
+        OutputError: the address is of a kind that cannot be written to. Here and in all methods it is a NoAnswerError
+            where the whole store is away.
     """
 
     def __init__(self, location: str) -> None:
@@ -61,7 +74,7 @@ class Outputs:
         try:
             self._files, self._root = _open(location)
         except (ValueError, OSError) as error:
-            raise OutputError(f"'{location}' is no folder that can be written to: {error}") from None
+            raise _told(f"'{location}' is no folder that can be written to: {error}", error) from None
 
     def write(self, name: str, content: bytes) -> str:
         """Write a file, replacing one of that name, and return its location."""
@@ -79,9 +92,8 @@ class Outputs:
             if self._local:
                 with suppress(OSError):
                     os.unlink(unfinished)
-            raise OutputError(
-                f"{name} cannot be written to '{self.location}': {error}. Free space or choose another --output."
-            ) from None
+            sentence = f"{name} cannot be written to '{self.location}': {error}. Free space or choose another --output."
+            raise _told(sentence, error) from None
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, None where there is none."""
@@ -92,8 +104,8 @@ class Outputs:
             with self._files.open_input_stream(path) as stream:
                 content: bytes = stream.read()
             return content
-        except OSError as error:
-            raise OutputError(f"{name} cannot be read from '{self.location}': {error}") from None
+        except (OSError, ValueError) as error:
+            raise _told(f"{name} cannot be read from '{self.location}': {error}", error) from None
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is not there is as good as deleted."""
@@ -102,15 +114,15 @@ class Outputs:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise OutputError(f"{name} cannot be deleted from '{self.location}': {error}") from None
+            raise _told(f"{name} cannot be deleted from '{self.location}': {error}", error) from None
 
     def listing(self, below: str = "") -> Iterator[Listed]:
         """Yield all files in the folder, or in its folder `below`, and deeper; half-written ones are left out."""
-        selector = fs.FileSelector(f"{self._root}/{below}".rstrip("/"), allow_not_found=True, recursive=True)
         try:
+            selector = fs.FileSelector(f"{self._root}/{below}".rstrip("/"), allow_not_found=True, recursive=True)
             found = self._files.get_file_info(selector)
-        except OSError as error:
-            raise OutputError(f"'{self.location}' cannot be listed: {error}") from None
+        except (OSError, ValueError) as error:
+            raise _told(f"'{self.location}' cannot be listed: {error}", error) from None
         for info in found:
             if info.type == fs.FileType.File and not info.base_name.endswith(".part"):
                 yield Listed(info.path[len(self._root) :].lstrip("/"), info.size, info.mtime)
@@ -119,16 +131,18 @@ class Outputs:
         """Return a file as it is listed, None where there is none."""
         try:
             info = self._files.get_file_info(f"{self._root}/{name}")
-        except OSError as error:
-            raise OutputError(f"{name} cannot be looked up in '{self.location}': {error}") from None
+        except (OSError, ValueError) as error:
+            raise _told(f"{name} cannot be looked up in '{self.location}': {error}", error) from None
         return Listed(name, info.size, info.mtime) if info.type == fs.FileType.File else None
 
     def check(self) -> None:
-        """Raise an OutputError where nothing at all can be looked up."""
+        """Raise an OutputError where the folder itself cannot be looked up: a NoAnswerError where the store is away,
+        another one where the store refuses this folder alone.
+        """
         try:
             self._files.get_file_info(self._root)
-        except OSError as error:
-            raise OutputError(f"'{self.location}' does not answer: {error}") from None
+        except (OSError, ValueError) as error:
+            raise _told(f"'{self.location}' does not answer: {error}", error) from None
 
     def download(self, name: str, file: Path) -> None:
         """Copy a file to the path `file` of this machine, piece by piece; it is there whole or not at all.
@@ -144,11 +158,15 @@ class Outputs:
             os.replace(unfinished, file)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
-            raise OutputError(f"{name} cannot be read from '{self.location}': {error}") from None
+            raise _told(f"{name} cannot be read from '{self.location}': {error}", error) from None
 
     def _put(self, path: str, content: bytes) -> None:
         with self._files.open_output_stream(path) as stream:
             stream.write(content)
+
+
+def _told(sentence: str, cause: Exception) -> OutputError:
+    return (NoAnswerError if _NO_ANSWER.search(str(cause)) else OutputError)(sentence)
 
 
 def _open(location: str) -> tuple[fs.FileSystem, str]:

@@ -19,7 +19,7 @@ from rayon.config import Config
 from rayon.data.catalog import read_catalog, source_columns
 from rayon.data.earlier import Earlier, ReadKeys
 from rayon.data.images import PhotoError, is_url, photo_path, remote_place
-from rayon.data.outputs import Outputs, is_remote
+from rayon.data.outputs import NoAnswerError, OutputError, Outputs, is_remote
 from rayon.data.rejects import Rejects
 from rayon.data.shards import FORMAT, PART_ROWS, PART_SCHEMA, Manifest, ShardRef, content_hash, write_table
 from rayon.data.tables import CatalogError
@@ -176,14 +176,23 @@ class _PhotoStatus:
             folder, name = remote_place(location, self._catalog.images)
             self._first = self._first or f"{folder}/{name}"
             if folder not in self._listed:
-                self._listed[folder] = {
-                    file.name: f"{file.size} {file.written}".encode() for file in Outputs(folder).listing()
-                }
+                self._listed[folder] = self._list(folder)
         except PhotoError:
             return b"missing"
         status = self._listed[folder].get(name, b"missing")
         self._found += status != b"missing"
         return status
+
+    def _list(self, folder: str) -> dict[str, bytes]:
+        """Return the status of all photos in a folder on S3. One that rows name and that cannot be listed costs their
+        photos alone; without the one that the settings name, or without the store, there are none at all.
+        """
+        try:
+            return {file.name: f"{file.size} {file.written}".encode() for file in Outputs(folder).listing()}
+        except OutputError as error:
+            if self._catalog.images is not None or isinstance(error, NoAnswerError):
+                raise
+            return {}
 
     def check(self) -> None:
         """Stop where the catalogue names photos and not one can be found: a setting is wrong, not the photos."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import http.server
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
@@ -14,7 +17,7 @@ from rayon.config import parse_config, resolve_paths
 from rayon.data.building import build_shard
 from rayon.data.fetching import fetch, fetch_catalog, list_files
 from rayon.data.images import PhotoError, read_photo
-from rayon.data.outputs import Outputs
+from rayon.data.outputs import NoAnswerError, OutputError, Outputs
 from rayon.data.planning import plan_dataset
 from rayon.data.tables import CatalogError
 
@@ -117,6 +120,75 @@ def test_photos_on_s3_are_bounded_and_stay_in_their_folder(bucket):
         with pytest.raises(PhotoError) as raised:
             read_photo(location, False, megabytes, folder)
         assert raised.value.reason == reason
+
+
+@pytest.fixture
+def refusing(bucket, monkeypatch) -> Iterator[str]:
+    """A folder of a store that answers, and refuses whatever it is asked."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<Error><Code>AccessDenied</Code></Error>" if self.command == "GET" else b""
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    monkeypatch.setenv("METAFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
+    yield "s3://foreign/photos"
+    server.shutdown()
+    server.server_close()
+
+
+def photos_named(make_config, catalogue, folder, *addresses: str, images: str | None = None):
+    """Settings of a catalogue whose first photo is there and whose others have these addresses."""
+    there = sorted((catalogue / "images").iterdir())[0] if images is None else "a.png"
+    rows = [f"{n},lampe {n},,c,{image}" for n, image in enumerate([there, *addresses])]
+    (folder / "products.csv").write_text("\n".join(["product_id,designation,description,category,image", *rows]))
+    return make_config(catalog={"products": str(folder / "products.csv"), "images": images})
+
+
+def test_an_address_that_is_none_costs_its_own_photo(make_config, catalogue, bucket, tmp_path):
+    addresses = ["htps://shop/a.jpg", "ftp://shop/a.jpg", "s3:///a.jpg", "s3://[b/a.jpg", "s3://no-such-bucket/a.jpg"]
+    config = photos_named(make_config, catalogue, tmp_path, *addresses)
+    (part,) = plan_dataset(config, None, None).parts
+    built = build_shard(part, config)
+    assert built.stats["rows"] == 6 and built.stats["photos"] == 1
+    assert built.rejects["reason"].tolist() == [*["photo_unreadable"] * 4, "photo_missing"]
+    assert "'htps://shop/a.jpg' is no address of a photo" in built.rejects["detail"][0]
+
+
+def test_a_bucket_that_refuses_us_costs_its_own_photos(make_config, catalogue, refusing, tmp_path):
+    config = photos_named(make_config, catalogue, tmp_path, f"{refusing}/a.jpg", f"{refusing}/b.jpg")
+    (part,) = plan_dataset(config, None, None).parts
+    built = build_shard(part, config)
+    assert built.stats["photos"] == 1 and built.rejects["reason"].tolist() == ["photo_unreadable"] * 2
+
+
+def test_a_folder_of_the_settings_that_refuses_us_stops_the_run(make_config, catalogue, refusing, tmp_path):
+    config = photos_named(make_config, catalogue, tmp_path, images=refusing)
+    with pytest.raises(OutputError, match="cannot be listed"):
+        plan_dataset(config, None, None)
+    with pytest.raises(OutputError, match="does not answer"):
+        read_photo("a.png", False, 1.0, refusing)
+
+
+def test_a_store_that_is_away_stops_the_run(make_config, catalogue, bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("METAFLOW_S3_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("rayon.data.outputs._TRIES", 1)
+    config = photos_named(make_config, catalogue, tmp_path, f"{bucket}/a.jpg")
+    with pytest.raises(NoAnswerError):
+        plan_dataset(config, None, None)
+    with pytest.raises(NoAnswerError):
+        read_photo(f"{bucket}/a.jpg", False, 1.0)
 
 
 def test_addresses_are_no_paths_of_the_project(tmp_path):
