@@ -393,7 +393,14 @@ def _pause(headers: Message) -> float:
     return float(asked) if asked.isdecimal() else _PAUSE_SECONDS
 
 
-def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float, took: Callable[[int], None]) -> bytes:
+def _read_bounded(answer: http.client.HTTPResponse, max_megabytes: float, took: Callable[[int], None]) -> bytes:
+    """Return a photo's bytes as they come.
+
+    Raises:
+        PhotoError: they are none or too many.
+        IncompleteRead: fewer came than the host announced, the connection being gone.
+        TimeoutError: they take too long.
+    """
     bound = int(max_megabytes * 1_000_000)
     deadline = time.monotonic() + 3 * _URL_SECONDS
     pieces: list[bytes] = []
@@ -406,5 +413,9 @@ def _read_bounded(answer: io.BufferedIOBase, max_megabytes: float, took: Callabl
             break
         if time.monotonic() > deadline:
             raise TimeoutError(f"more than {3 * _URL_SECONDS:.0f} seconds for one photo")
+    announced = answer.headers.get("Content-Length", "")
+    # an answer in chunks says itself where it ends; of any other `read1` takes the connection's end for its own
+    if size <= bound and not answer.chunked and announced.isdecimal() and size < int(announced):
+        raise http.client.IncompleteRead(b"".join(pieces), int(announced) - size)
     _check_bytes(size, max_megabytes)
     return b"".join(pieces)

@@ -204,7 +204,7 @@ def photo_server(make_photo, asked) -> Iterator[str]:
         def do_GET(self) -> None:
             asked.append(self.path)
             found = {"/a.jpg": (200, make_photo()), "/big.jpg": (200, bytes(300_000)), "/sick.jpg": (503, b"later")}
-            status, body = found.get(self.path, (404, b"no"))
+            status, body = found.get(self.path, (200 if self.path.startswith("/cut") else 404, b"no"))
             if self.path == "/elsewhere.jpg":
                 status = 302
             code, _, seconds = self.path[1:].partition("/")  # /429/1: that answer, and its Retry-After
@@ -212,6 +212,9 @@ def photo_server(make_photo, asked) -> Iterator[str]:
                 status = 200 if "once" in seconds and asked.count(self.path) > 1 else int(code)
             self.send_response(status)
             self.send_header("Location", "ftp://127.0.0.1/a.jpg")
+            if code == "cut":  # /cut/always, /cut/once: the connection goes before the photo is whole
+                self.send_header("Content-Length", str(len(make_photo())))
+                body = make_photo() if "once" in seconds and asked.count(self.path) > 1 else make_photo()[:100]
             if seconds:
                 self.send_header("Retry-After", seconds.removesuffix("once"))
             self.end_headers()
@@ -261,6 +264,13 @@ def test_a_host_that_asks_for_time_is_unreachable_for_now(photo_server, asked, n
     with pytest.raises(PhotoError) as refusal:
         read_photo(f"{photo_server}/{name}", True, 0.1)
     assert refusal.value.reason == "photo_unreachable" and len(asked) == tries
+
+
+def test_a_photo_that_was_cut_in_transfer_is_fetched_again(photo_server, asked, make_photo):
+    assert read_photo(f"{photo_server}/cut/once", True, 0.1) == make_photo() and len(asked) == 2
+    with pytest.raises(PhotoError, match="100 bytes read") as refusal:
+        read_photo(f"{photo_server}/cut/always", True, 0.1)
+    assert refusal.value.reason == "photo_unreachable" and len(asked) == 4
 
 
 def test_a_host_that_asks_for_a_moment_is_asked_again(photo_server, asked):
