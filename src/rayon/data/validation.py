@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # who reads rejects, as all that score do, checks nothing
     import pandera.pandas as pa
 
 _EVIDENCE = "_evidence"
-_REPEATED = "_repeated"
 _PEERS = "_peers"
 
 
@@ -69,30 +68,23 @@ def validate_products(
 
     Every row of `frame` (columns `rayon.data.catalog.CHUNK_COLUMNS`, index without repeats) is in exactly one of the
     two, in its order. A row that breaks several rules is rejected for the first: 'bad_row', 'missing_id',
-    'duplicate_id' (the first product of an id wins), 'no_text_no_photo', 'missing_category', and, where
-    `category_counts` gives the number of valid products by category, 'rare_category' below
+    'no_text_no_photo', 'missing_category', 'duplicate_id' (the first row of an id that breaks none of those before
+    wins), and, where `category_counts` gives the number of valid products by category, 'rare_category' below
     `min_products_per_category`. `seen` remembers ids between chunks.
     """
-    from pandera.errors import SchemaErrors
-
-    # An id is taken by the first row that is a row at all, whatever else is wrong with that row.
-    ids = frame[PRODUCT_ID].where(frame["problem"].eq(""), "")
     checked = frame.copy(deep=False)
     checked[_EVIDENCE] = frame[DESIGNATION] + frame[DESCRIPTION] + frame[IMAGE]
-    checked[_REPEATED] = seen.repeated(ids)
     checked[_PEERS] = min_products_per_category if category_counts is None else _peers(frame, category_counts)
-    try:
-        _rules(require_category, min_products_per_category).validate(checked, lazy=True)
-    except SchemaErrors as errors:
-        failures = errors.failure_cases
-        if not failures["check"].isin(_SENTENCES.keys()).all():
-            raise  # the frame has not the columns of a chunk
-    else:
+    first = _broken(checked, _rules(require_category, min_products_per_category))
+    # A row takes its id unless something is wrong with the row itself. That its category is rare is not: both passes
+    # over a catalogue, the one that counts categories too, are to give an id to the same row.
+    lacking = frame.index.isin(first.index[first < _ORDER.index("duplicate_id")])
+    repeated = frame.index[seen.repeated(frame[PRODUCT_ID].mask(lacking, ""))]
+    first = pd.concat([first, pd.Series(_ORDER.index("duplicate_id"), repeated, dtype=int)]).groupby(level=0).min()
+    if first.empty:
         return frame, join_rejects([])
-    order = list(_SENTENCES)
-    first = failures.assign(rank=failures["check"].map(order.index)).groupby("index")["rank"].min()
     bad = frame.loc[first.index]
-    reasons = [order[rank] for rank in first]
+    reasons = [_ORDER[rank] for rank in first]
     rejects = bad[["source", "row", PRODUCT_ID]].assign(
         scope="product",
         reason=reasons,
@@ -114,12 +106,29 @@ def join_rejects(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 _SENTENCES = {
     "bad_row": "{problem}",
     "missing_id": "the product has no id",
-    "duplicate_id": "an earlier row has the id '{product_id}'; the first one is kept",
     "no_text_no_photo": "the product has neither a title, a description nor a photo",
     "missing_category": "the product has no category to learn from",
+    "duplicate_id": "an earlier row that lacks nothing has the id '{product_id}'; the first such row counts",
     "rare_category": "fewer than {few} products (preprocess.min_products_per_category) are in '{category}'",
 }
 """Reason codes in order of precedence, with the sentence for each."""
+
+_ORDER = list(_SENTENCES)
+
+
+def _broken(checked: pd.DataFrame, rules: pa.DataFrameSchema) -> pd.Series:
+    """Return the first rule that each bad row breaks, as a position in `_ORDER`, by the row's index."""
+    from pandera.errors import SchemaErrors
+
+    try:
+        rules.validate(checked, lazy=True)
+    except SchemaErrors as errors:
+        failures = errors.failure_cases
+        if not failures["check"].isin(_ORDER).all():
+            raise  # the frame has not the columns of a chunk
+        first: pd.Series = failures.assign(rank=failures["check"].map(_ORDER.index)).groupby("index")["rank"].min()
+        return first
+    return pd.Series(dtype=int)
 
 
 def _rules(require_category: bool, min_products_per_category: int) -> pa.DataFrameSchema:
@@ -131,7 +140,6 @@ def _rules(require_category: bool, min_products_per_category: int) -> pa.DataFra
         {
             "problem": pa.Column("str", _rule("bad_row", lambda values: values.eq(""))),
             PRODUCT_ID: pa.Column("str", _rule("missing_id", lambda values: values.ne(""))),
-            _REPEATED: pa.Column(bool, _rule("duplicate_id", lambda values: ~values)),
             _EVIDENCE: pa.Column("str", _rule("no_text_no_photo", lambda values: values.ne(""))),
             CATEGORY: pa.Column("str", known),
             _PEERS: pa.Column(int, _rule("rare_category", lambda values: values.ge(min_products_per_category))),

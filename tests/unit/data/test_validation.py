@@ -67,6 +67,27 @@ def test_a_row_without_proper_fields_does_not_take_an_id():
     assert rejects["reason"].tolist() == ["bad_row"] and len(valid) == 1
 
 
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [(("1", "", "", "dress", ""), "no_text_no_photo"), (("1", "Robe", "", "", ""), "missing_category")],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_a_row_that_lacks_something_does_not_take_an_id(bad, reason, together):
+    seen = SeenIds()
+    chunks = [chunk(bad, GOOD, GOOD)] if together else [chunk(bad), chunk(GOOD), chunk(GOOD)]
+    parted = [validate_products(each, seen) for each in chunks]
+    assert sum(len(valid) for valid, _ in parted) == 1
+    assert [reason for _, rejects in parted for reason in rejects["reason"]] == [reason, "duplicate_id"]
+
+
+def test_a_row_of_a_rare_category_keeps_its_id_in_both_passes():
+    rows = chunk(("1", "Hut", "", "hat", ""), GOOD, ("2", "Robe", "", "dress", ""))
+    counted, _ = validate_products(rows, SeenIds())
+    assert counted["row"].tolist() == [1, 3]
+    _, rejects = validate_products(rows, SeenIds(), True, pd.Series({"hat": 1, "dress": 2}), 2)
+    assert rejects["reason"].tolist() == ["rare_category", "duplicate_id"]
+
+
 def test_ids_of_earlier_chunks_are_remembered():
     seen = SeenIds()
     validate_products(chunk(GOOD, ("2", "Robe", "", "dress", "")), seen)
