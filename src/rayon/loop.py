@@ -19,10 +19,13 @@ from metaflow import Run, namespace
 
 from rayon.champions import branch_here, finished_runs, started
 from rayon.config import Config, Retraining
+from rayon.data.fetching import list_files
+from rayon.data.outputs import is_remote
+from rayon.data.tables import CatalogError
 from rayon.events import Request, last_training, requests_since, too_soon
 from rayon.feedback import Store
 from rayon.feedback_run import open_feedback
-from rayon.monitor_run import monitor_tag
+from rayon.monitor_run import last_look
 from rayon.preparing import RayonError
 from rayon.production import sources_since
 from rayon.registry import any_dataset, dataset_of, feedback_state, latest_dataset, model_tag
@@ -138,7 +141,11 @@ def has_feedback(store: Store, config: Config) -> bool:
 
 
 def stale_dataset(config: Config) -> bool:
-    """Say whether the newest dataset version lacks accepted feedback, or is older than the catalogue's file."""
+    """Say whether the newest dataset version lacks accepted feedback, or is older than what the catalogue lies in.
+
+    That are its products and labels, files or folders of them, here or on S3; one that cannot be reached now is not
+    newer. A file that was taken out of a folder on S3 is not noticed.
+    """
     version = latest_dataset(config.name)
     if version is None:
         return True
@@ -146,17 +153,26 @@ def stale_dataset(config: Config) -> bool:
     # of a shard whose rows were all labelled again nothing is left: then a later one is held
     if any(ref.fingerprint not in held for ref in feedback_state(config.name).shards[-1:]):
         return True
-    try:
-        changed = os.stat(config.catalog.products).st_mtime
-    except OSError:
-        return False
+    places = [place for place in (config.catalog.products, config.catalog.labels) if place is not None]
+    written = [moment for place in places for moment in _written(place)]
     namespace(None)
-    return changed > started(Run(version.run)).timestamp()
+    return bool(written) and max(written) > started(Run(version.run)).timestamp()
+
+
+def _written(place: str) -> list[float]:
+    """Return when each file of a place was last written, as a Unix time, a folder of this machine as well: what is
+    moved into it may be old. None where it cannot be reached.
+    """
+    try:
+        files = [file.written.timestamp() for file in list_files(place)]
+        return files if is_remote(place) else [*files, os.stat(place).st_mtime]
+    except (CatalogError, OSError):
+        return []
 
 
 def has_traffic(store: Store, config: Config) -> bool:
-    """Say whether anything was predicted, or a scoring finished, since the last look at production."""
-    looked = next((started(run) for run in finished_runs("MonitorFlow", monitor_tag(config.name))), None)
+    """Say whether anything was predicted, or a scoring finished, since the last look at a window of production."""
+    looked = last_look(config.name)
     if looked is None:
         return True
     return bool(sources_since(config.name, looked)) or store.predicted_between(looked, datetime.now(UTC))

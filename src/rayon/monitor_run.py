@@ -132,6 +132,17 @@ def windows_before(name: str, model: str, span: Sequence[str], most: int) -> lis
     return points[::-1]
 
 
+def last_look(name: str) -> datetime | None:
+    """Return when the newest finished run began that looked at a window of time of catalogue `name`, None where there
+    is none: a run or a file that was named is not what production does.
+    """
+    for run in finished_runs("MonitorFlow", monitor_tag(name)):
+        point = _point(run)
+        if point is not None and point.get("span"):
+            return started(run)
+    return None
+
+
 def _begin_and_length(span: Sequence[str]) -> tuple[datetime, timedelta]:
     begin, end = (datetime.fromisoformat(moment) for moment in span)
     return begin, end - begin

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -12,9 +16,10 @@ from typer.testing import CliRunner
 from rayon.champions import RegistryError
 from rayon.cli import app
 from rayon.config import Retraining
+from rayon.data.outputs import Outputs
 from rayon.events import Request
 from rayon.feedback import StoreError, open_store
-from rayon.loop import alone, decide, has_traffic
+from rayon.loop import alone, decide, has_traffic, stale_dataset
 from rayon.preparing import RayonError
 from rayon.production import LONGEST_SCORING, sources_since
 
@@ -95,8 +100,7 @@ def scorings(monkeypatch):
     """A list of runs of ScoreFlow that are found, newest first; put some in."""
     runs: list[Ran] = []
     monkeypatch.setattr("rayon.production.runs_tagged", lambda *tags: iter(runs))
-    for module in ("production", "loop"):
-        monkeypatch.setattr(f"rayon.{module}.started", lambda run: run.begun)
+    monkeypatch.setattr("rayon.production.started", lambda run: run.begun)
     monkeypatch.setattr("rayon.production.ended", lambda run: run.ended)
     return runs
 
@@ -120,8 +124,64 @@ def test_a_scoring_that_was_under_way_when_production_was_looked_at_is_looked_at
     """Finished so many hours ago; the look was two hours ago, and both scorings began before it."""
     config = make_config(cache=str(tmp_path / "cache"))
     look, begun, end = ago(2, 4, finished)
-    monkeypatch.setattr("rayon.loop.finished_runs", lambda *tags: iter([Ran("MonitorFlow/1", look, look)]))
+    monkeypatch.setattr("rayon.loop.last_look", lambda name: look)
     scorings += [Ran("ScoreFlow/1", begun, end)]
     store = open_store(config)
     assert has_traffic(store, config) is not looked_at
     store.close()
+
+
+@pytest.fixture
+def stale(monkeypatch, make_config, tmp_path):
+    """A function that says whether a catalogue is newer than its dataset version, which was made an hour ago."""
+    version = SimpleNamespace(manifest=SimpleNamespace(shards=()), run="PreprocessFlow/1")
+    monkeypatch.setattr("rayon.loop.latest_dataset", lambda name: version)
+    monkeypatch.setattr("rayon.loop.feedback_state", lambda name: SimpleNamespace(shards=()))
+    monkeypatch.setattr("rayon.loop.Run", lambda run: run)
+    monkeypatch.setattr("rayon.loop.namespace", lambda name: None)
+    monkeypatch.setattr("rayon.loop.started", lambda run: datetime.now(UTC) - timedelta(hours=1))
+
+    def ask(products: object, labels: object = None) -> bool:
+        catalog = {"products": str(products), "labels": None if labels is None else str(labels)}
+        return stale_dataset(make_config(catalog=catalog))
+
+    return ask
+
+
+def aged(path: Path) -> Path:
+    """The file, made, or the folder as it is, but for two hours."""
+    if not path.is_dir():
+        path.write_text("x")
+    moment = time.time() - 7200
+    os.utime(path, (moment, moment))
+    return path
+
+
+def test_a_catalogue_is_newer_with_its_products_or_its_labels(stale, tmp_path):
+    products, labels = aged(tmp_path / "products.csv"), aged(tmp_path / "labels.csv")
+    assert not stale(products, labels)
+    labels.write_text("y")
+    assert stale(products, labels) and not stale(products)
+    assert not stale(tmp_path / "nothing.csv", tmp_path / "none.csv")
+
+
+def test_a_folder_is_newer_with_any_of_its_files(stale, tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    one = aged(folder / "one.parquet")
+    aged(folder)
+    assert not stale(folder)
+    one.write_text("y")
+    aged(folder)
+    assert stale(folder)
+    aged(one)
+    aged(tmp_path / "two.parquet").rename(folder / "two.parquet")  # which changes the folder alone
+    assert stale(folder)
+
+
+def test_a_catalogue_on_s3_is_newer_once_it_was_written_again(stale, bucket, monkeypatch):
+    Outputs(bucket).write("products.csv", b"x")
+    assert stale(f"{bucket}/products.csv")
+    monkeypatch.setattr("rayon.loop.started", lambda run: datetime.now(UTC) + timedelta(hours=1))
+    assert not stale(f"{bucket}/products.csv")
+    assert not stale(f"{bucket}/none.csv")

@@ -19,7 +19,15 @@ from test_monitoring import CATEGORIES, SETTINGS, predictions
 
 from rayon.cards_monitor import Report, monitor_card
 from rayon.drift_report import make_report
-from rayon.monitor_run import closing_lines, judge_window, make_point, shown, tracked_values, windows_before
+from rayon.monitor_run import (
+    closing_lines,
+    judge_window,
+    last_look,
+    make_point,
+    shown,
+    tracked_values,
+    windows_before,
+)
 from rayon.production import choose_sources, parse_window, read_labels, read_window, span_of
 from rayon.reference import Reference
 from rayon.window import HUMAN, WindowError, open_window
@@ -155,6 +163,15 @@ def test_windows_that_share_products_do_not_add_up(before):
 def test_a_schedule_need_not_be_to_the_second(before):
     assert before([Look(0, 1, "retrain"), Look(0.96, 1, "retrain")], 1) == [0, 0.96]
     assert before([Look(0, 1, "retrain"), Look(0.9, 1, "retrain")], 1) == [0.9]
+
+
+def test_the_last_look_at_production_is_one_at_a_window(monkeypatch):
+    looks = [Look(0, 1, "ok"), Look(1, 1, "no data"), Look(2, 1, "ok", named=True), Look(3, 1, "ok", successful=False)]
+    monkeypatch.setattr("rayon.champions.runs_tagged", lambda *tags: iter(looks[::-1]))
+    monkeypatch.setattr("rayon.monitor_run.started", lambda run: NOW + timedelta(days=run.at))
+    assert last_look("shop") == NOW + timedelta(days=1)
+    looks[:2] = []
+    assert last_look("shop") is None
 
 
 def test_windows_that_tell_nothing_of_this_model_hide_none_that_does(before):
