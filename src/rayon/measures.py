@@ -93,10 +93,12 @@ def compare(
     view_rows: int = 1000,
     permutations: int = 1999,
     seed: int = 0,
+    labels: int = 10,
 ) -> list[Compared]:
     """Compare a window with the reference in every respect in which both were observed, on 20 products or more.
 
     What can be counted is compared on all products of a window, what has to be looked at on those that are opened.
+    With `labels` labels or more of products that were filed, or sent to review, those stand for all that were.
     """
     then, now = reference.counted(), current.counted()
     reference, current = _without_blanks(reference), _without_blanks(current)
@@ -105,7 +107,7 @@ def compare(
         *_numbers(reference.frame, current.frame),
         *_mixes(then, now, categories),
         *_shares(then, now),
-        *_new_categories(now, then.rows, categories),
+        *_new_categories(now, then.rows, categories, labels),
         *_further(reference, current),
     ]
     return [each for each in found if min(each.difference.reference, each.difference.current) >= LEAST]
@@ -220,22 +222,24 @@ def _shares(reference: Tally, current: Tally) -> list[Compared]:
     return found
 
 
-def _new_categories(current: Tally, reference: int, categories: Sequence[str]) -> list[Compared]:
+def _new_categories(current: Tally, reference: int, categories: Sequence[str], least: int) -> list[Compared]:
     known = set(categories)
     # those that the source gave come first
     labels: dict[Label, int] = dict(sorted(current.labels.items(), key=lambda label: not label[0].given))
     if not labels:
         return []
-    # people look at what is sent to review, where new categories gather: labels count by what they stand for
+    # people look at what is sent to review, where new categories gather: labels count by what they stand for, unless
+    # they are too few to stand for more than themselves
     labelled: Counter[str] = Counter()
     new: Counter[str] = Counter()
     for label, count in labels.items():
         labelled[label.decision] += count
         if label.category not in known:
             new[label.category] += count
-    stand_for = {
-        label: count * current.decisions[label.decision] / labelled[label.decision] for label, count in labels.items()
+    weights = {
+        decision: current.decisions[decision] / count if count >= least else 1.0 for decision, count in labelled.items()
     }
+    stand_for = {label: count * weights[label.decision] for label, count in labels.items()}
     share = sum(each for label, each in stand_for.items() if label.category not in known) / sum(stand_for.values())
     few, many = sum(new.values()), sum(labels.values())
     difference = share_test(0, reference, few, many)._replace(effect=share)

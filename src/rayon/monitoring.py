@@ -100,7 +100,8 @@ def judge(
         sentence = f"{rows:,} products, {then.rows:,} in the reference: {settings.minimum_rows:,} are needed"
         return Judgement(TOO_FEW, TOO_FEW, (sentence,), (), None, _intervals(estimated), facts)
     feed = look_at_feed(reference, current, columns)
-    compared = compare(reference, current, categories, settings.view_rows, settings.permutations, seed) + feed.compared
+    looked_at = settings.view_rows, settings.permutations, seed, settings.labels
+    compared = compare(reference, current, categories, *looked_at) + feed.compared
     measured, labelled = _measured(reference, now, categories, settings.labels)
     if measured is not None:
         compared.append(_fall(reference, measured))

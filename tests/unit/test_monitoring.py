@@ -150,6 +150,19 @@ def test_categories_the_model_does_not_know_are_counted_for_what_they_stand_for(
     assert judged.alone == "retrain"
 
 
+@pytest.mark.parametrize(("few", "asked"), [(3, "ok"), (SETTINGS.labels, "strong")])
+def test_a_few_labels_do_not_stand_for_all_that_was_filed(few, asked):
+    table = window(1, 1000).frame
+    filed, reviewed = (np.flatnonzero(table["decision"] == decision) for decision in ("accept", "review"))
+    said = np.full(1000, "", dtype=object)
+    said[reviewed] = table["category"].to_numpy()[reviewed]
+    said[filed[:few]] = "trottinettes"
+    judged = verdict(window(1, 1000, given_category=[""] * 1000, **{HUMAN: said}))
+    record = next(record for record in judged.records if record.name == "new_categories")
+    assert record.severity == asked and len(filed) > 700
+    assert record.actual == pytest.approx(few / (few + len(reviewed)) if few == 3 else len(filed) / 1000)
+
+
 def test_accuracy_is_measured_where_people_looked_and_estimated_everywhere():
     judged = verdict(window(1, 2000, labels=0.3))
     table = window(1, 2000).frame
