@@ -20,6 +20,7 @@ from metaflow.exception import MetaflowNotFound
 
 from rayon.champions import RegistryError, ended, run_path, runs_tagged, started
 from rayon.config import WINDOW, Config
+from rayon.data.text import clean_label
 from rayon.feedback import open_store
 from rayon.monitoring_config import Monitoring
 from rayon.reading import Key, in_lots, read_file, row_keys
@@ -188,7 +189,8 @@ def _ours(source: str, part: pa.Table, model: str, others: dict[str, int]) -> pa
 
 
 def read_labels(file: str) -> dict[str, str]:
-    """Return what people said of products, by id, from a CSV or Parquet file with the columns product_id and label.
+    """Return what people said of products, by id, from a CSV or Parquet file with the columns product_id and label,
+    both cleaned as a catalogue's are.
 
     Raises:
         WindowError: the file cannot be read, or has not these columns.
@@ -204,8 +206,8 @@ def read_labels(file: str) -> dict[str, str]:
     if missing:
         raise WindowError(f"{file}: there is no column {', '.join(missing)}; feedback has product_id and label.")
     frame = frame.dropna(subset=["product_id", "label"])
-    told = zip(frame["product_id"].astype(str), frame["label"].astype(str), strict=True)
-    return {product: label for product, label in told if product and label}
+    columns = [map(clean_label, frame[name].astype(str)) for name in ("product_id", "label")]
+    return {product: label for product, label in zip(*columns, strict=True) if product and label}
 
 
 def _unused(table: pa.Table) -> list[str]:

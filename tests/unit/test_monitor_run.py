@@ -85,9 +85,16 @@ def test_what_people_say_later_is_joined_by_product(file, tmp_path):
     assert said["p1-3"] == "vases" and said["p1-5"] == ""
     labels.write_text("product_id,label\nNA,None\nnull,N/A\n1\n2,\n,jeux\n")
     assert read_labels(str(labels)) == {"NA": "None", "null": "N/A"}
+    labels.write_text("product_id,label\n p1-3 ,vases \np1-5,  \n")
+    assert read_labels(str(labels)) == {"p1-3": "vases"}
     labels.write_text("id,label\n1,vases\n")
     with pytest.raises(WindowError, match="no column product_id"):
         read_labels(str(labels))
+
+
+def test_a_space_makes_no_category_of_what_people_say(file):
+    production = read_window([file(**{HUMAN: ["vases ", "\tvases", None] * 100})], "TrainFlow/7")
+    assert open_window(production.table, CATEGORIES).frame[HUMAN].value_counts().to_dict() == {"vases": 200, "": 100}
 
 
 def test_files_of_something_else_are_sentences(tmp_path):
