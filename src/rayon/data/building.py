@@ -52,8 +52,9 @@ def build_shard(part: bytes, config: Config) -> BuiltShard:
     """Build the shard of one of a plan's parts; photos are read and shrunk by `preprocess.workers` threads.
 
     A product whose photo cannot be used is kept on its text, with a reject of scope 'photo'; one without any text is
-    rejected. The same part, photos and settings give the same bytes. A photo that could not be reached over the network
-    is tried again when the next version is planned.
+    rejected. The same part, photos and settings give the same bytes. A photo that could not be reached or read just
+    now is tried again by the next version, which builds its product anew; the version's fingerprint stays the same
+    unless the photo is there then.
     """
     pieces = []
     for batch in read_batches(part):
@@ -93,7 +94,7 @@ def _pack(rows: Sequence[dict[str, Any]], photos: Sequence[bytes | PhotoError | 
             rejects.append(reject)
             if not text:
                 continue
-            if photo.reason == "photo_unreachable":
+            if photo.again:
                 row["row_key"] = _TRY_AGAIN
             photo = None
         text_key = input_key(text.encode())
@@ -158,7 +159,7 @@ def _photo(location: str, config: Config) -> bytes | PhotoError | None:
         )
     except PhotoError as error:
         # Made anew: the one that was raised holds on to the photo's bytes through its traceback.
-        return PhotoError(error.reason, error.sentence)
+        return PhotoError(error.reason, error.sentence, error.again)
 
 
 def _reject(row: dict[str, Any], error: PhotoError, has_text: bool) -> dict[str, Any]:

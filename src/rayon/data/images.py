@@ -7,6 +7,7 @@ never decodes a photo whose bytes or header already say that it is too large.
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import io
 import os
@@ -47,7 +48,10 @@ _DAMAGE = (
 )
 """What Pillow's readers raise on damaged bytes, plugin by plugin."""
 
-_S3 = re.compile("s3://[^/]+/", re.IGNORECASE)
+_S3 = re.compile(r"s3://[\w.-]+/", re.IGNORECASE | re.ASCII)
+
+_LASTING = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
+"""What is wrong with a path itself: trying it again is in vain."""
 
 _URL_SECONDS = 10.0
 _URL_TRIES = 2
@@ -59,12 +63,15 @@ _LONGEST_PAUSE = 5.0
 
 
 class PhotoError(ValueError):
-    """A photo cannot be used. `reason` is a short code to count by, the message a sentence for a person."""
+    """A photo cannot be used. `reason` is a short code to count by, the message a sentence for a person; `again` says
+    that the same photo may be read another time, though nothing that is seen from outside has changed.
+    """
 
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(reason, sentence)
+    def __init__(self, reason: str, sentence: str, again: bool = False) -> None:
+        super().__init__(reason, sentence, again)
         self.reason = reason
         self.sentence = sentence
+        self.again = again
 
     def __str__(self) -> str:
         return self.sentence
@@ -183,7 +190,7 @@ def _read_remote(folder: str, name: str, max_megabytes: float, named_by_row: boo
         content = outputs.read(name) if found is not None else None
     except OutputError as error:
         _check_store(folder, named_by_row)
-        raise PhotoError("photo_unreadable", str(error)) from None
+        raise PhotoError("photo_unreadable", str(error), again=True) from None
     if content is None:
         raise PhotoError("photo_missing", f"there is no file '{folder}/{name}'")
     return content
@@ -205,8 +212,8 @@ def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: st
     or, where allowed, from an http(s) address.
 
     Raises:
-        PhotoError: 'photo_url_not_allowed', 'photo_unreachable' (the only one worth trying again later),
-            'photo_outside_folder', 'photo_missing', 'photo_unreadable', 'photo_empty' or 'photo_too_many_bytes'.
+        PhotoError: 'photo_url_not_allowed', 'photo_unreachable', 'photo_outside_folder', 'photo_missing',
+            'photo_unreadable', 'photo_empty' or 'photo_too_many_bytes'.
         OutputError: the object store does not answer, or refuses `folder`: no photo can be read, not just this one.
     """
     if is_url(location):
@@ -228,7 +235,8 @@ def read_photo(location: str, allow_urls: bool, max_megabytes: float, folder: st
     except (OSError, ValueError) as error:
         if isinstance(error, PhotoError):
             raise
-        raise PhotoError("photo_unreadable", f"'{location[:200]}' cannot be read: {error}") from None
+        again = isinstance(error, OSError) and error.errno not in _LASTING
+        raise PhotoError("photo_unreadable", f"'{location[:200]}' cannot be read: {error}", again) from None
 
 
 def fetch_photo(
@@ -376,7 +384,7 @@ def _download(
             raise
         except (OSError, ValueError, urllib.error.URLError, http.client.HTTPException) as error:
             failure = str(error)
-    raise PhotoError("photo_unreachable", f"{address} could not be fetched: {failure}")
+    raise PhotoError("photo_unreachable", f"{address} could not be fetched: {failure}", again=True)
 
 
 def _encoded(address: str) -> str:

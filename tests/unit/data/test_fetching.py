@@ -19,6 +19,7 @@ from rayon.data.fetching import fetch, fetch_catalog, list_files
 from rayon.data.images import PhotoError, read_photo
 from rayon.data.outputs import NoAnswerError, OutputError, Outputs
 from rayon.data.planning import plan_dataset
+from rayon.data.shards import read_table
 from rayon.data.tables import CatalogError
 
 
@@ -164,6 +165,7 @@ def test_an_address_that_is_none_costs_its_own_photo(make_config, catalogue, buc
     assert built.stats["rows"] == 6 and built.stats["photos"] == 1
     assert built.rejects["reason"].tolist() == [*["photo_unreadable"] * 4, "photo_missing"]
     assert "'htps://shop/a.jpg' is no address of a photo" in built.rejects["detail"][0]
+    assert bytes(16) not in read_table(built.keys)["row_key"].to_pylist()  # nor is it tried again
 
 
 def test_a_bucket_that_refuses_us_costs_its_own_photos(make_config, catalogue, refusing, tmp_path):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pyarrow as pa
@@ -230,6 +232,33 @@ def test_a_photo_out_of_reach_is_tried_again_by_the_next_plan(make_catalog):
     assert rejects["reason"].tolist() == ["photo_unreachable"]
     second, _ = store.make(config, first)
     assert (second.counts["unchanged"], second.counts["new"], second.counts["kept"]) == (5, 1, 6)
+
+
+@pytest.mark.parametrize("error", [PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "no")])
+def test_a_photo_that_cannot_be_read_now_is_tried_again_by_the_next_plan(
+    make_catalog, make_photo, tmp_path, monkeypatch, error
+):
+    store = Store()
+    config = make_catalog([*rows(0, 5), *rows(5, 6, "a.jpg")], {"a.jpg": make_photo()})
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_bytes", Mock(side_effect=error))
+        first, rejects = store.make(config)
+        second, _ = store.make(config, first)
+    assert rejects["reason"].tolist() == ["photo_unreadable"]
+    assert (second.counts["unchanged"], second.counts["new"], second.counts["kept"]) == (5, 1, 6)
+    assert second.fingerprint == first.fingerprint and len(second.shards) == 2
+    third, rejects = store.make(config, second)
+    assert rejects.empty and third.fingerprint != first.fingerprint
+    assert store.make(config, third)[0].counts["new"] == 0
+
+
+def test_a_photo_that_never_will_be_read_is_tried_once(make_catalog):
+    names = ["x" * 300, "a.jpg/b.jpg", "."]
+    products = [row for n, name in enumerate(names) for row in rows(n, n + 1, name)]
+    store, config = Store(), make_catalog([*products, *rows(5, 9)], {"a.jpg": b"x"})
+    first, rejects = store.make(config)
+    assert rejects["reason"].tolist() == ["photo_unreadable"] * 3
+    assert store.make(config, first)[0].counts["new"] == 0
 
 
 def test_addresses_that_were_refused_are_fetched_once_they_are_allowed(make_catalog):
