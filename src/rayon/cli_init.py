@@ -147,7 +147,7 @@ def _photos_there(catalog: Catalog) -> tuple[int, int]:
     there = 0
     for location in locations:
         try:
-            there += photo_path(location, catalog.images).is_file()
+            there += os.path.isfile(photo_path(location, catalog.images))
         except PhotoError:
             continue
     return there, len(locations)

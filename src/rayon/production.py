@@ -34,6 +34,9 @@ _APP = "app:"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _UNUSED = ("source", "row")
 
+_LONGEST_WINDOW = timedelta(days=36_500)
+_UNKNOWN = "unknown"
+
 LONGEST_SCORING = timedelta(days=2)
 """No run of ScoreFlow takes longer: runs that began before are not asked when they finished."""
 
@@ -45,8 +48,9 @@ class Production(NamedTuple):
 
     `table` holds the predictions of one model (`rayon.scoring.PREDICTIONS_SCHEMA`, with `human_category` where people
     labelled some), a sample where there are very many, and `whole` what is counted of all of them. `others` is how
-    many there were by each other model. `rejected` counts rows that could not be scored, `strangest` are samples whose
-    photos look least like the training's, with photos. `key` is the same for the same predictions. `columns` are those
+    many there were by each other model, 'unknown' for none. `rejected` counts rows that could not be scored, and those
+    of `model` that name no likeliest categories; `strangest` are samples whose photos look least like the training's,
+    with photos. `key` is the same for the same predictions. `columns` are those
     by which inputs differed from what the model was trained from, `new` and `gone`.
     """
 
@@ -63,12 +67,15 @@ def parse_window(text: str) -> timedelta:
     """Return the length of a window such as '7d', '12h' or '30m'.
 
     Raises:
-        WindowError: it is nothing of the kind.
+        WindowError: it is nothing of the kind, or longer than a hundred years.
     """
     found = re.match(WINDOW, text)
     if found is None:
         raise WindowError(f"'{text}' is no length of time: write a number and m, h, d or w, as in 7d or 12h.")
-    return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+    number, unit = int(found.group(1)), timedelta(**{_UNITS[found.group(2)]: 1})
+    if number > _LONGEST_WINDOW // unit:
+        raise WindowError(f"'{text}' is more than a hundred years: write a shorter length of time, as in 7d or 12h.")
+    return number * unit
 
 
 def span_of(window: str, now: datetime) -> list[str]:
@@ -163,8 +170,10 @@ def read_window(
                     columns[which] += [name for name in names if name not in columns[which]]
     whole, sample, key = Tally(), Sample(sample_rows), Key()
     for lot in in_lots(_ours(source, part, model, others) for source in sources for part in _parts(source, config)):
-        told = _labelled(lot, labels) if labels and lot.num_rows else lot
-        key.add(told)
+        key.add(lot)
+        answered = _answered(lot)
+        rejected += lot.num_rows - answered.num_rows
+        told = _labelled(answered, labels) if labels and answered.num_rows else answered
         if told.num_rows:
             frame = open_frame(told)
             whole.add(frame)
@@ -184,8 +193,18 @@ def _ours(source: str, part: pa.Table, model: str, others: dict[str, int]) -> pa
     versions = pc.value_counts(part["model_version"])
     for version, count in zip(versions.field(0).to_pylist(), versions.field(1).to_pylist(), strict=True):
         if version != model:
-            others[version] = others.get(version, 0) + count
+            others[version or _UNKNOWN] = others.get(version or _UNKNOWN, 0) + count
     return part.filter(pc.equal(part["model_version"], model)).drop_columns(_unused(part))
+
+
+def _answered(table: pa.Table) -> pa.Table:
+    """Return the predictions that name likeliest categories; where there is no such column, all."""
+    if "top_k" not in table.column_names:
+        return table
+    column = table["top_k"]
+    if pa.types.is_null(column.type):
+        return table.slice(0, 0)
+    return table.filter(pc.greater(pc.list_value_length(column), 0))
 
 
 def read_labels(file: str) -> dict[str, str]:

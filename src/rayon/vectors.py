@@ -26,6 +26,8 @@ def read_vectors(column: pa.ChunkedArray) -> NDArray[np.float32]:
         array([[ 1.,  0.],
                [nan, nan]], dtype=float32)
     """
+    if pa.types.is_null(column.type):  # as pandas writes a column of nothing
+        return np.full((len(column), 0), np.nan, dtype=np.float32)
     whole = column.combine_chunks()
     present = whole.is_valid().to_numpy(zero_copy_only=False)
     flat = whole.flatten().to_numpy(zero_copy_only=False)

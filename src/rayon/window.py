@@ -173,7 +173,7 @@ def _vectors(table: pa.Table, name: str) -> NDArray[np.float32]:
 
 
 def _counted(table: pa.Table) -> dict[str, int]:
-    if "new_words" not in table.column_names or not table.num_rows:
+    if "new_words" not in table.column_names or pa.types.is_null(table["new_words"].type):
         return {}
     counts = pc.value_counts(pc.list_flatten(table["new_words"]))
     pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)

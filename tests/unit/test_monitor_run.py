@@ -55,6 +55,9 @@ def test_lengths_of_time_are_read():
     for wrong in ("", "7", "d", "-1d", "0d", "7 days"):
         with pytest.raises(WindowError, match="no length of time"):
             parse_window(wrong)
+    for endless in ("999999d", "99999999999999w"):
+        with pytest.raises(WindowError, match="more than a hundred years"):
+            span_of(endless, NOW)
 
 
 def test_files_and_folders_are_read_by_model(file, tmp_path):
@@ -90,6 +93,31 @@ def test_what_people_say_later_is_joined_by_product(file, tmp_path):
     labels.write_text("id,label\n1,vases\n")
     with pytest.raises(WindowError, match="no column product_id"):
         read_labels(str(labels))
+
+
+def test_predictions_by_nobody_are_counted_among_the_others(file):
+    versions = ["TrainFlow/6", None, "TrainFlow/5"] * 100
+    judged = judge_window(REFERENCE, read_window([file(model_version=versions)], "TrainFlow/7"), SETTINGS, []).judged
+    assert judged.verdict == "no data"
+    assert "100 by TrainFlow/5, 100 by TrainFlow/6, 100 by unknown" in judged.reasons[0]
+
+
+def test_a_row_without_likeliest_categories_costs_itself_and_is_counted(file):
+    top = predictions(1, 300)["top_k"].to_pylist()
+    production = read_window([file(top_k=[None, [], *top[2:]])], "TrainFlow/7")
+    assert (production.rejected, production.table.num_rows, production.whole.rows) == (2, 298, 298)
+    assert judge_window(REFERENCE, production, SETTINGS, []).judged.facts["rows"] == 298
+    nothing = read_window([file(top_k=[None] * 300)], "TrainFlow/7")
+    assert nothing.rejected == 300 and judge_window(REFERENCE, nothing, SETTINGS, []).judged.verdict == "no data"
+
+
+def test_a_window_without_photos_that_pandas_wrote_is_read(tmp_path):
+    bare = {"photo_novelty": [np.nan] * 300, "brightness": [np.nan] * 300, "sharpness": [np.nan] * 300}
+    frame = predictions(1, 300, without_photo=1, new_words=[None] * 300, **bare).to_pandas()
+    frame.to_parquet(tmp_path / "a.parquet")
+    production = read_window([str(tmp_path / "a.parquet")], "TrainFlow/7")
+    assert production.table.schema.field("photo_view").type == pa.null()
+    assert judge_window(REFERENCE, production, SETTINGS, []).judged.facts["rows"] == 300
 
 
 def test_a_space_makes_no_category_of_what_people_say(file):

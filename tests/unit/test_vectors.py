@@ -27,5 +27,9 @@ def test_vectors_of_a_fixed_size_are_read_as_well():
     np.testing.assert_array_equal(read_vectors(column), [[1.0, 2.0], [np.nan, np.nan]])
 
 
+def test_a_column_of_nothing_has_no_vectors():
+    assert read_vectors(pa.chunked_array([pa.nulls(2), pa.nulls(1)])).shape == (3, 0)
+
+
 def test_no_type_of_a_column_is_one_that_readers_fail_on():
     assert vector_column(np.eye(2, dtype=np.float32), np.array([False, True])).type == pa.list_(pa.float32())

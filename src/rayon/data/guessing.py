@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import io
+import os
 import re
 import unicodedata
 import zlib
@@ -108,7 +109,8 @@ def guess_catalog(products: Path, images: Path | None = None, labels: Path | Non
         pattern = _photo_pattern(images, names, rows) if used is None or not used.photos else None
         if pattern:
             found.pop(IMAGE, None)
-    if images is None and IMAGE in found and (products.parent / found[IMAGE].example).is_file():
+    # os.path takes what is too long for a name for no file, Path does not
+    if images is None and IMAGE in found and os.path.isfile(products.parent / found[IMAGE].example):
         images = products.parent
     elsewhere = IMAGE in found and (found[IMAGE].addresses or Path(found[IMAGE].example).is_absolute())
     catalog = Catalog(

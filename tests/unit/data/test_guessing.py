@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rayon.cli import app
-from rayon.cli_init import plain_name, write_experiment
+from rayon.cli_init import _photos_there, plain_name, write_experiment
 from rayon.config import Catalog, Columns, parse_config, read_config
 from rayon.data.catalog import CatalogError, read_catalog
 from rayon.data.guessing import guess_catalog
@@ -101,6 +101,15 @@ def test_photos_named_by_the_products_number_and_by_a_column(tmp_path: Path) -> 
     frame.to_parquet(tmp_path / "articles.parquet")
     found = guess_catalog(tmp_path / "articles.parquet", photos).catalog
     assert (found.columns.image, found.images, found.allow_urls) == ("Visuel", None, True)
+
+
+@pytest.mark.parametrize("cell", ["|".join(["photo_de_face.jpg"] * 20), "QUJD" * 100])
+def test_a_cell_too_long_for_a_files_name_is_no_photo_that_is_there(tmp_path: Path, cell: str) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text("id,title,category,image\n" + "".join(f"{n},lampe {n},c{n % 3},{cell}\n" for n in range(20)))
+    catalog = guess_catalog(path).catalog
+    assert catalog.columns.image == "image" and catalog.images is None
+    assert _photos_there(catalog) == (0, 20)
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
