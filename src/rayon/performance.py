@@ -25,7 +25,7 @@ _SMALL_STRATUM = 0.05
 class Measured(NamedTuple):
     """Accuracy and macro-F1 by the labels of people, with 95% intervals, and how many labels there were.
 
-    `worse` is the chance that accuracy is no lower than the reference's, (0, 1]: small where it has fallen.
+    `worse` is the chance that accuracy is no lower than the reference's, [0, 1]: small where it has fallen.
     """
 
     accuracy: Interval
@@ -69,6 +69,8 @@ def measure(
     Returns:
         None where a stratum has fewer labels than that: what nobody looked at cannot be told.
     """
+    from scipy.special import betainc  # as in evaluation: who only names what is measured does without
+
     count = len(sizes)
     seen = np.bincount(strata, minlength=count)
     weights = sizes / max(sizes.sum(), 1)
@@ -79,8 +81,8 @@ def measure(
     draws = rng.beta(right + 0.5, seen - right + 0.5, size=(_DRAWS, count)) @ weights
     known = seen > 0
     value = float((right[known] / seen[known]) @ weights[known] / weights[known].sum())
-    before = rng.beta(reference[0] + 0.5, reference[1] - reference[0] + 0.5, size=_DRAWS)
-    worse = float((1 + (draws >= before).sum()) / (_DRAWS + 1))
+    # the reference's part is exact: counting pairs of draws would never tell a chance below one in as many
+    worse = float(betainc(reference[0] + 0.5, reference[1] - reference[0] + 0.5, draws.clip(0, 1)).mean())
     share = np.divide(weights, seen, out=np.zeros(count), where=known)[strata]
     exact = _macro_f1(labels, predicted, share[None, :], classes)
     at_once = max(1, min(_SIMULATED, _SIMULATED * _SIMULATED_ROWS // len(labels)))  # of many labels, few ways at a time

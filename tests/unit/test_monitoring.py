@@ -173,6 +173,12 @@ def test_accuracy_is_measured_where_people_looked_and_estimated_everywhere():
     assert verdict(window(1)).measured is None
 
 
+def test_a_fall_is_told_however_rare_a_false_alarm_is_to_be():
+    strict = Monitoring(alpha=0.002, permutations=9999)
+    fallen = verdict(window(1, 1000, labels=0.9, wrong=0.5), settings=strict)
+    assert graves(fallen)["accuracy"] == "strong"
+
+
 def test_an_overconfident_models_estimate_is_corrected_by_its_reference():
     reference, current = window(0, 3000, wrong=0.2), window(1, 3000, wrong=0.2)
     judged = judge(reference, current, CATEGORIES, SETTINGS)

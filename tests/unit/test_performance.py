@@ -52,6 +52,16 @@ def test_a_fall_is_told_and_no_fall_is_not():
     assert measure(predicted, truth, stratum, sizes, 5, (460, 500)).worse > 0.01
 
 
+@pytest.mark.parametrize(("right", "most"), [(920, 1.0), (900, 0.2), (880, 0.01), (600, 1e-20)])
+def test_the_chance_of_no_fall_is_told_however_small_it_is(right, most):
+    predicted = np.zeros(1000, dtype=np.int64)
+    labels = (np.arange(1000) >= right).astype(np.int64)
+    found = measure(predicted, labels, predicted, np.array([1000]), 2, (460, 500))
+    rng = np.random.default_rng(1)
+    counted = (rng.beta(right + 0.5, 1000.5 - right, 200_000) >= rng.beta(460.5, 40.5, 200_000)).mean()
+    assert found.worse <= most and found.worse == pytest.approx(counted, rel=0.1, abs=1e-4)
+
+
 def test_what_nobody_looked_at_cannot_be_told():
     rng = np.random.default_rng(0)
     predicted, truth, stratum = traffic(rng, 400)
