@@ -173,7 +173,7 @@ def read_window(
         key.add(lot)
         answered = _answered(lot)
         rejected += lot.num_rows - answered.num_rows
-        told = _labelled(answered, labels) if labels and answered.num_rows else answered
+        told = _labelled(answered, labels or {}) if answered.num_rows else answered
         if told.num_rows:
             frame = open_frame(told)
             whole.add(frame)
@@ -254,8 +254,12 @@ def _summary(run: str) -> dict[str, Any]:
 
 
 def _labelled(table: pa.Table, labels: Mapping[str, str]) -> pa.Table:
+    """Return predictions with what people said, cleaned, where they said something of any."""
+    if "product_id" not in table.column_names or not (labels or HUMAN in table.column_names):
+        return table
     said = [labels.get(product, "") for product in table["product_id"].to_pylist()]
-    if HUMAN in table.column_names:
+    if HUMAN in table.column_names:  # a column that anybody may have written
         said = [new or old or "" for new, old in zip(said, table[HUMAN].to_pylist(), strict=True)]
         table = table.drop_columns([HUMAN])
-    return table.append_column(HUMAN, pa.array(said, pa.string()))
+    cleaned = {name: clean_label(str(name)) for name in set(said)}
+    return table.append_column(HUMAN, pa.array([cleaned[name] for name in said], pa.string()))

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from rayon.data.text import clean_label
 from rayon.tally import HUMAN as HUMAN
 from rayon.tally import Tally
 from rayon.vectors import read_vectors
@@ -122,9 +121,6 @@ def open_frame(table: pa.Table) -> pd.DataFrame:
             frame[name] = nothing
     for name in ("given_category", HUMAN, "photo_problem"):
         frame[name] = frame[name].fillna("")
-    # the others were cleaned by whoever wrote the predictions; this one may be anybody's
-    cleaned = {said: clean_label(str(said)) for said in frame[HUMAN].unique()}
-    frame[HUMAN] = pd.Series([cleaned[said] for said in frame[HUMAN]], frame.index, "str")
     frame["content"] = _contents(table)
     names, _ = _likeliest(table)
     frame["likeliest"] = pd.Series(names[:, 0] if names.shape[1] else "", frame.index, "str")

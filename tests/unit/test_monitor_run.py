@@ -132,6 +132,9 @@ def test_files_of_something_else_are_sentences(tmp_path):
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     with pytest.raises(WindowError, match="holds no predictions"):
         read_window([str(tmp_path / "a.parquet")], "TrainFlow/7")
+    pq.write_table(predictions(1, 50).drop_columns(["product_id"]), tmp_path / "a.parquet")
+    with pytest.raises(WindowError, match="no column 'product_id'"):
+        read_window([str(tmp_path / "a.parquet")], "TrainFlow/7", {"a": "vases"})
     with pytest.raises(WindowError, match="there is no file"):
         choose_sources("shop", "7d", "", str(tmp_path / "nothing"))
 
