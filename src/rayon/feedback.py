@@ -240,9 +240,9 @@ class Store:
         return found
 
     def follows(self, number: int, prediction: str = "") -> bool:
-        """Say whether what is here is what was here when `number` was the last piece of feedback, on `prediction` ('' where
-        that is not known), and what came in since. It is not in a store whose numbers are handed out anew: in another
-        database, or in one that was restored from a backup of before.
+        """Say whether all is here that was when feedback `number` was the last, on `prediction` ('' where that is
+        not known), and what came in since. It is not in a store whose numbers are handed out anew: in another database,
+        or in one that was restored from a backup of before.
         """
         query = select(FEEDBACK.c.number, FEEDBACK.c.prediction).where(FEEDBACK.c.number >= number)
         with _told("read"), self._engine.connect() as connection:

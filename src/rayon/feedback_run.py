@@ -29,9 +29,9 @@ _PAGE = 5000
 
 
 class Inspected(NamedTuple):
-    """All feedback that was looked at with its verdicts, a row a piece, in the order of `entries`; how far was read, and
-    which prediction that piece is about; what waits now (reason and detail by number); the numbers of all that was found
-    wrong so far.
+    """All feedback that was looked at with its verdicts, a row a piece, in the order of `entries`; how far was read and
+    the prediction which that piece is about; what waits now (reason and detail by number); the numbers of all that was
+    found wrong so far.
     """
 
     decisions: pd.DataFrame
@@ -123,7 +123,7 @@ def _gold(dataset: Dataset) -> tuple[set[int], set[bytes]]:
 
 
 def _accepted_before(frame: pd.DataFrame, state: FeedbackState, store: Store) -> Standing:
-    """Return what earlier runs accepted of products that are spoken of again; who said it, the store knows, of its own."""
+    """Return what earlier runs accepted of products that are spoken of again; who said it, a store knows of its own."""
     keys = {_row_key(key): key for key in frame["product_key"]}
     found: list[tuple[bytes, str, int]] = []
     for ref, origin in zip(state.shards, state.origins, strict=True):
