@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from rayon.config import Catalog, Columns, Config
 from rayon.data.guessing import Layout, guess_layout
 from rayon.data.outputs import Outputs
+from rayon.data.parquet import check_size, count_rows
 from rayon.data.tables import CatalogError, read_table
 from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
@@ -40,6 +41,7 @@ _DAMAGE = (
 )
 _ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
 _TABLE_GROWTH = 4  # rows are in memory, several times
+_ROW_BYTES = 1 << 24  # as much as a line of a CSV has characters
 _SHOWN = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -84,8 +86,7 @@ def score_lot(
     config = as_trained(config, predictor.bundle.preprocess)
     images = folder / "photos"
     images.mkdir(parents=True)
-    if table.suffix.lower() == ".gz":
-        _check_unpacked(table, config)
+    _check_unpacked(table, config)
     if photos is not None:
         _extract(photos, images, config)
     scoring = _settings(config, table, images, with_photos=photos is not None)
@@ -96,11 +97,7 @@ def score_lot(
     def count(more: int) -> None:
         nonlocal rows
         rows += more
-        if rows > config.app.lot_rows:
-            raise LotError(
-                f"the file has more than {config.app.lot_rows:,} rows: score it with "
-                "`python flows/score_flow.py run --input FILE`, or in parts."
-            )
+        _check_rows(rows, config)
 
     def keep(number: int, part: bytes) -> None:
         (parts / str(number)).write_bytes(part)
@@ -169,8 +166,21 @@ def _header(table: Path, layout: Layout) -> tuple[str, ...]:
         return ()
 
 
+def _check_rows(rows: int, config: Config) -> None:
+    if rows > config.app.lot_rows:
+        raise LotError(
+            f"the file has more than {config.app.lot_rows:,} rows: score it with "
+            "`python flows/score_flow.py run --input FILE`, or in parts."
+        )
+
+
 def _check_unpacked(table: Path, config: Config) -> None:
     bound, total = int(config.app.max_upload_megabytes * 1e6) * _TABLE_GROWTH, 0
+    if table.suffix.lower() in (".parquet", ".pq"):
+        _check_rows(count_rows(table), config)
+        check_size(table, bound, _ROW_BYTES)
+    if table.suffix.lower() != ".gz":
+        return
     try:
         with gzip.open(table) as file:
             for piece in _pieces(file):

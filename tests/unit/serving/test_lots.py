@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rayon.data.tables import CatalogError
@@ -144,6 +147,65 @@ def test_a_bomb_of_a_table_is_refused(score, tmp_path):
     (tmp_path / "lot").rename(tmp_path / "before")
     with pytest.raises(CatalogError, match="cannot be read"):
         score(b"\x1f\x8b no more", suffix=".csv.gz")
+
+
+def stored(titles: object, **options: object) -> bytes:
+    """Return a Parquet file of products with those titles."""
+    table = pa.table({"product_id": [str(n) for n in range(len(titles))], "designation": titles})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+LONG = "lampe " * 20_000
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        stored([LONG] * 100),
+        stored(pa.array([LONG] * 100).dictionary_encode()),
+        stored(pa.array([LONG] * 100, pa.string_view())),
+        stored(pa.array([LONG.encode()] * 100, pa.binary(len(LONG)))),
+        stored(
+            [f"{LONG}{n}" for n in range(100)],
+            use_dictionary=False,
+            column_encoding={"designation": "DELTA_BYTE_ARRAY"},
+        ),
+        stored([f"{n}{LONG}" for n in range(100)], compression="zstd"),
+    ],
+    ids=["repeated", "dictionary", "views", "fixed", "differences", "packed"],
+)
+def test_a_bomb_of_a_parquet_file_is_refused(score, table, monkeypatch):
+    assert len(table) < 2_000_000 < 100 * len(LONG)
+    monkeypatch.setattr("rayon.serving.lots.plan_jobs", None)  # nothing of it becomes a string
+    with pytest.raises(CatalogError, match=r"products\.parquet: it unpacks to more than 4 megabytes"):
+        score(table, suffix=".parquet", max_upload_megabytes=1.0)
+
+
+def test_a_parquet_file_is_bounded_in_its_rows(score, tmp_path):
+    with pytest.raises(CatalogError, match=r"products\.parquet, row 2: it has more than 16,777,216 bytes"):
+        score(stored(["lampe", "x" * (1 << 24) + "y"]), suffix=".parquet")
+    (tmp_path / "lot").rename(tmp_path / "before")
+    with pytest.raises(LotError, match=r"more than 100 rows.*score_flow"):
+        score(stored(["lampe"] * 101), suffix=".parquet", lot_rows=100)
+
+
+def test_parquet_of_any_types_is_measured_and_read(score, tmp_path):
+    table = pa.table(
+        {
+            "product_id": pa.array([1, 2, 3]),
+            "designation": pa.array(["lampe", None, "lampe"]).dictionary_encode(),
+            "description": pa.array(["", None, "bleu"], pa.large_string()),
+            "vector": pa.array([[1.0], None, []]),
+            "price": pa.array([1.5, None, 2.0]),
+        }
+    )
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=2)
+    assert score((tmp_path / "x.parquet").read_bytes(), suffix=".parquet", max_upload_megabytes=0.001).scored == 2
+    (tmp_path / "lot").rename(tmp_path / "before")
+    with pytest.raises(CatalogError, match="no readable Parquet file"):
+        score(b"PAR1 no more", suffix=".parquet")
 
 
 def test_formulas_are_text_in_a_spreadsheet(score):
