@@ -97,7 +97,8 @@ def test_an_archive_stays_in_its_folder(score, tmp_path, name):
     assert not list(tmp_path.rglob("out.png")) and not Path("/etc/out.png").exists()
 
 
-def test_a_bomb_of_an_archive_is_refused(score, tmp_path):
+def test_a_bomb_of_an_archive_is_refused(score, tmp_path, monkeypatch):
+    monkeypatch.setattr("rayon.serving.lots.shutil.rmtree", lambda *_, **__: None)  # to see what was there
     with pytest.raises(LotError, match="unpacks to more than"):
         score(
             "product_id,designation\n1,lampe\n",
@@ -106,6 +107,27 @@ def test_a_bomb_of_an_archive_is_refused(score, tmp_path):
         )
     written = sum(file.stat().st_size for file in (tmp_path / "lot" / "photos").rglob("*") if file.is_file())
     assert written <= 21_000_000
+
+
+@pytest.mark.parametrize("name", ["{}", "{}/x", "{0}/{0}/{0}/"])
+def test_an_archive_has_not_many_more_entries_than_rows(score, tmp_path, name):
+    with pytest.raises(LotError, match=r"photos\.zip: it has more than 40 files and folders"):
+        score("product_id,designation\n1,lampe\n", {name.format(n): b"" for n in range(41)}, lot_rows=10)
+    assert score("product_id,designation\n1,lampe\n", {f"a/{n}": b"" for n in range(30)}, lot_rows=10).scored == 1
+
+
+def test_of_a_lot_the_files_to_download_are_left_and_of_a_refused_one_nothing(score, tmp_path, catalogue):
+    photo = (catalogue / "images" / "0.png").read_bytes()
+    table = "product_id,designation,image\n1,lampe,a/0.png\n2,,\n"
+    with pytest.raises(LotError):
+        score(table, {"a/0.png": photo, "../b.png": photo})
+    with pytest.raises(CatalogError):
+        score("", {"a/0.png": photo})
+    with pytest.raises(LotError):
+        score(table, {"a/0.png": photo}, lot_rows=1)
+    assert not (tmp_path / "lot").exists()
+    lot = score(table, {"a/0.png": photo})
+    assert sorted((tmp_path / "lot").rglob("*")) == sorted(lot.files) and lot.scored == 1
 
 
 def test_no_archive_is_a_sentence(score, tmp_path, classifier, app_config):
@@ -118,13 +140,10 @@ def test_no_archive_is_a_sentence(score, tmp_path, classifier, app_config):
             score_lot(table, broken, Predictor(classifier[0], "7", 0.9), app_config(), tmp_path / f"l{len(content)}")
 
 
-def test_tables_that_cannot_be_read_are_sentences(score, tmp_path):
-    for place, (table, words) in enumerate(
-        [("", "empty"), ("product_id,designation\n", "no data row"), ("a,b\n1,2\n", "column")]
-    ):
+def test_tables_that_cannot_be_read_are_sentences(score):
+    for table, words in [("", "empty"), ("product_id,designation\n", "no data row"), ("a,b\n1,2\n", "column")]:
         with pytest.raises(CatalogError, match=words):
             score(table)
-        (tmp_path / "lot").rename(tmp_path / f"lot{place}")
 
 
 def test_too_many_rows_are_for_the_flow(score):
@@ -144,7 +163,6 @@ def test_a_bomb_of_a_table_is_refused(score, tmp_path):
         score(
             gzip.compress(b"product_id,designation\n1," + b"x" * 5_000_000), suffix=".csv.gz", max_upload_megabytes=1.0
         )
-    (tmp_path / "lot").rename(tmp_path / "before")
     with pytest.raises(CatalogError, match="cannot be read"):
         score(b"\x1f\x8b no more", suffix=".csv.gz")
 
@@ -186,7 +204,6 @@ def test_a_bomb_of_a_parquet_file_is_refused(score, table, monkeypatch):
 def test_a_parquet_file_is_bounded_in_its_rows(score, tmp_path):
     with pytest.raises(CatalogError, match=r"products\.parquet, row 2: it has more than 16,777,216 bytes"):
         score(stored(["lampe", "x" * (1 << 24) + "y"]), suffix=".parquet")
-    (tmp_path / "lot").rename(tmp_path / "before")
     with pytest.raises(LotError, match=r"more than 100 rows.*score_flow"):
         score(stored(["lampe"] * 101), suffix=".parquet", lot_rows=100)
 
