@@ -119,10 +119,10 @@ class Read(NamedTuple):
     (reason and detail by number), the numbers of what was found wrong.
     """
 
-    cursor: int = 0
-    last: str = ""
-    waiting: Mapping[int, tuple[str, str]] = MappingProxyType({})
-    wrong: tuple[int, ...] = ()
+    cursor: int
+    last: str
+    waiting: dict[int, tuple[str, str]]
+    wrong: tuple[int, ...]
 
 
 class FeedbackState(NamedTuple):
@@ -162,10 +162,8 @@ class FeedbackState(NamedTuple):
 
     def _moved(self, identity: str) -> FeedbackState:
         kept = {**self.elsewhere, self.store: Read(self.cursor, self.last, self.waiting, self.wrong)}
-        mine = kept.pop(identity, Read())
-        return self._replace(
-            cursor=mine.cursor, last=mine.last, waiting=dict(mine.waiting), wrong=mine.wrong, elsewhere=kept
-        )
+        mine = kept.pop(identity, Read(0, "", {}, ()))
+        return self._replace(cursor=mine.cursor, last=mine.last, waiting=mine.waiting, wrong=mine.wrong, elsewhere=kept)
 
 
 def feedback_tag(name: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from metaflow.client.core import MetaflowData
 
 from rayon import feedback_run
 from rayon.config import Config, parse_config
@@ -17,7 +20,7 @@ from rayon.data.splits import group_hash
 from rayon.feedback import Logged, Store, new_id, open_store
 from rayon.feedback_run import Inspected, build_accepted, inspect_new, read_new, resume
 from rayon.production import read_window
-from rayon.registry import FeedbackState
+from rayon.registry import FeedbackState, Read, feedback_state
 from rayon.schema import Prediction
 from rayon.window import HUMAN
 
@@ -193,6 +196,25 @@ def test_runs_that_noted_no_store_are_believed_where_the_store_got_as_far(store,
     tell("lampe", "jouets", "anna", other)
     assert [entry.number for entry in read_new(other, resume(other, before))] == [1]
     assert "RAYON_STORE" in capsys.readouterr().out
+
+
+def test_a_run_leaves_what_was_read_of_every_store(monkeypatch):
+    before = {"cursor": 7, "waiting": {3: ("flood", "")}, "shards": [], "wrong": [2]}
+    now = {
+        **before,
+        "store": "b" * 32,
+        "last": "p",
+        "origins": [],
+        "elsewhere": {"a" * 32: Read(9, "q", {}, ())._asdict()},
+    }
+    for left in (before, pickle.loads(pickle.dumps(now))):
+        artifacts = [SimpleNamespace(id=name, data=value) for name, value in left.items()]
+        run = SimpleNamespace(pathspec="FeedbackFlow/1", data=MetaflowData(artifacts))
+        monkeypatch.setattr("rayon.registry.finished_runs", lambda *_, run=run: iter([run]))
+        state = feedback_state("shop")
+        assert (state.run, state.cursor, state.waiting, state.wrong) == (run.pathspec, 7, {3: ("flood", "")}, (2,))
+        assert (state.store, state.last) == (left.get("store", ""), left.get("last", ""))
+    assert state.elsewhere == {"a" * 32: Read(9, "q", {}, ())}
 
 
 def test_words_that_were_found_wrong_are_no_labels_for_the_monitor(store, config, tell, take_in, monkeypatch):
