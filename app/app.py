@@ -15,7 +15,6 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import ipaddress
 import logging
 import math
 import shutil
@@ -102,6 +101,7 @@ def main(
     from rayon.serving.access import KEYS, USERS, AccessError, read_access
     from rayon.serving.logs import set_up_logs
     from rayon.serving.opening import open_service
+    from rayon.serving.origins import is_loopback
 
     if branch:
         os.environ["RAYON_BRANCH"] = branch
@@ -110,7 +110,7 @@ def main(
         if not experiment.is_file():
             raise ConfigError(f"there is no file {experiment}: name one of configs/*.yaml with --experiment.")
         config = resolve_paths(parse_config(read_config(experiment.read_text(encoding="utf-8"))), ROOT)
-        local = _is_local(host)
+        local = is_loopback(host)
         access = read_access(os.environ, local)
         if not local and not open_to_all and not (access.users and access.keys):
             raise AccessError(
@@ -127,15 +127,6 @@ def main(
     patience = math.ceil(config.app.timeout_seconds)
     quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
     uvicorn.run(application, host=host, port=port, timeout_graceful_shutdown=patience, **quiet)
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _sweep(scratch: Path) -> None:

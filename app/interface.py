@@ -34,18 +34,24 @@ class Pages(gr.Blocks):
     """Pages that take files as uploads alone.
 
     Gradio fetches whatever address a caller names as a file, for fields of any kind, before the field is asked, without
-    a bound and from any host.
+    a bound and from any host. And it checks the path of a file only where it comes as browsers send it, with `meta`.
     """
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *more: Any, **named: Any) -> Any:
-        """As Gradio does it, once no address is among the inputs."""
-        traverse(inputs, _refuse_address, is_file_obj_with_meta)
+        """As Gradio does it, once neither an address nor an unchecked path is among the inputs."""
+        traverse(inputs, _refuse_strange, _names_file)
         return await super().preprocess_data(block_fn, inputs, *more, **named)
 
 
-def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
-    if is_http_url_like(file["path"]):
+def _names_file(value: Any) -> bool:
+    return isinstance(value, dict) and "path" in value
+
+
+def _refuse_strange(file: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(file["path"], str) and is_http_url_like(file["path"]):
         raise gr.Error("A file has to be uploaded: it is not fetched from an address.", print_exception=False)
+    if not is_file_obj_with_meta(file):
+        raise gr.Error("A file has to be uploaded.", print_exception=False)
     return file
 
 

@@ -24,8 +24,13 @@ class PhotoInput(gr.Image):
     is_template = True
 
     def preprocess(self, payload: ImageData | None) -> str | None:
-        """Return the path of the uploaded file."""
-        return payload.path if payload is not None else None
+        """Return the path of the uploaded file; a path of the server that is none is refused."""
+        if payload is None or payload.path is None:
+            return None
+        path = Path(payload.path).resolve()
+        if not path.is_relative_to(Path(self.GRADIO_CACHE).resolve()):
+            raise gr.Error("A photo has to be uploaded.", print_exception=False)
+        return str(path)
 
 
 def add_classify(service: Service, words: Translations, language: Any, examples: list[list[Any]]) -> None:
@@ -108,6 +113,8 @@ def add_classify(service: Service, words: Translations, language: Any, examples:
             # without a name a visit is a person
             who = request.username or f"app/{(request.session_hash or '')[:12]}"
             number = await service.add_feedback(kept.id, chosen, who)
+        except BusyError:
+            return [notice(say(spoken, "busy")), stay, stay]
         except (ValueError, StoreError, UnknownPredictionError) as error:
             return [notice(str(error), "bad"), stay, stay]
         return [notice(say(spoken, "thanks", number=number), "good"), hidden, hidden]
@@ -153,7 +160,9 @@ class _Kept(NamedTuple):
 def _read(path: str | None, megabytes: float) -> bytes | None:
     if not path:
         return None
-    file = Path(path)
-    if file.stat().st_size > megabytes * 1e6:
+    most = int(megabytes * 1e6)
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
         raise ValueError(f"the photo has more than {megabytes:g} megabytes")
-    return file.read_bytes()
+    return content

@@ -36,9 +36,9 @@ def add_feedback(service: Service, access: Access, words: Translations, language
     refresh = words.add(gr.Button(), value="refresh")
 
     def look(spoken: str, request: gr.Request) -> list[Any]:
-        waiting = feedback_state(service.config.name).waiting
-        numbers = list(waiting)[:_SHOWN]
         try:
+            waiting = feedback_state(service.config.name).in_store(service.store).waiting
+            numbers = list(waiting)[:_SHOWN]
             entries, decided = service.store.feedback_of(numbers), service.store.settled(numbers)
         except StoreError as error:
             return [gr.update(visible=False), notice(str(error), "bad"), gr.update(visible=False), gr.update()]
@@ -65,9 +65,9 @@ def add_feedback(service: Service, access: Access, words: Translations, language
     def settle(spoken: str, chosen: Any, accepted: bool, request: gr.Request) -> str:
         if not access.admin(request.username):
             return notice(say(spoken, "not_admin"), "bad")
-        waiting = feedback_state(service.config.name).waiting
-        numbers = [int(one) for one in chosen or [] if str(one).isdigit() and int(one) in waiting]
         try:
+            waiting = feedback_state(service.config.name).in_store(service.store).waiting
+            numbers = [int(one) for one in chosen or [] if str(one).isdigit() and int(one) in waiting]
             for number in numbers:
                 service.store.settle(number, accepted, request.username or "app")
         except StoreError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
@@ -67,6 +68,7 @@ def add_lots(service: Service, words: Translations, language: Any, scratch: Path
                 tell,
             )
         except (LotError, CatalogError, RayonError, OutputError) as error:
+            rmtree(folder, ignore_errors=True)
             words_now = html.escape(str(error).replace(f"{Path(table_path).parent}/", ""))
             return [f"⚠️ {words_now}", *hidden]
         counts = {name: number(spoken, getattr(lot, name)) for name in ("read", "scored", "accepted", "rejected")}

@@ -67,20 +67,23 @@ class FeedbackFlow(FlowSpec):
     def start(self):
         """Read and inspect new feedback; pack what is accepted."""
         from rayon.champions import keep_order
-        from rayon.feedback_run import build_accepted, inspect_new, open_feedback, read_new, tally
+        from rayon.feedback_run import build_accepted, inspect_new, open_feedback, read_new, resume, tally
         from rayon.preparing import load_config, open_latest, stopping
         from rayon.registry import artifact_names, feedback_state, feedback_tag, make_locator
 
         config = load_config(self.experiment, ROOT)
         with stopping():
             keep_order(current.flow_name, current.run_id, feedback_tag(config.name))
-            store, state = open_feedback(config), feedback_state(config.name)
+            store = open_feedback(config)
+            state = resume(store, feedback_state(config.name))
             entries = read_new(store, state)
             print(f"{len(entries):,} pieces of feedback to look at, {len(state.waiting):,} of them waited")
             inspected = inspect_new(entries, store, state, open_latest(config), config)
             shard = build_accepted(inspected, store, config)
         self.cursor, self.waiting, self.decisions = inspected.cursor, inspected.waiting, inspected.decisions
-        self.wrong = list(inspected.wrong)
+        self.wrong, self.store, self.last = list(inspected.wrong), state.store, inspected.last
+        self.elsewhere = {identity: read._asdict() for identity, read in state.elsewhere.items()}
+        self.origins = list(state.origins)
         self.tally = tally(inspected.decisions)
         self.shards = [ref._asdict() for ref in state.shards]
         if shard is not None:
@@ -90,6 +93,7 @@ class FeedbackFlow(FlowSpec):
             self.shards.append(
                 shard.ref._replace(locator=make_locator(current.pathspec, 0), origin="feedback")._asdict()
             )
+            self.origins.append(state.store)
         self.next(self.end)
 
     @card(type="blank", id="feedback")

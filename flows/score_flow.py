@@ -8,6 +8,7 @@ Heavy imports stay inside the steps that need them.
 
 import rayon  # noqa: F401 - first: it sets what Metaflow reads when it is imported
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from metaflow import (
@@ -105,6 +106,7 @@ class ScoreFlow(FlowSpec):
             chosen = find_model(self.model, config.name)
             self.version, self.bundle = chosen
             open_predictor(chosen, config)
+            self.looked = datetime.now(UTC).isoformat()  # a resumed run keeps it, with what it saw then
             names, self.scored_files = None, scored_files(config.name)
             if self.source != UNSEEN:
                 config = with_input(config, self.source, self.images)

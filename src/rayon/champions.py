@@ -1,9 +1,10 @@
 """Who is champion: a history of promotions, kept as tags of the runs that were promoted.
 
 An event is one tag, written once and never changed: promoting adds an event to the promoted run, rolling back adds one
-to the run that is returned to. The champion follows from the events alone, the last one counts. So two promotions at
-once leave two events and one champion, on every reader's machine the same one. A later event has a higher number; where
-two were made at once, the later time, then chance, decides.
+to the run that is returned to. Metaflow bounds the tags of a run: where they are used up, another run of the history
+holds the event, which then names the run that it is about. The champion follows from the events alone, the last one
+counts. So two promotions at once leave two events and one champion, on every reader's machine the same one. A later
+event has a higher number; where two were made at once, the later time, then chance, decides.
 
 One of the few modules that know Metaflow. It does not look into models.
 """
@@ -15,14 +16,16 @@ import os
 import pickle
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from metaflow import Flow, Run, current, namespace
 from metaflow.datastore.exceptions import DataException
-from metaflow.exception import MetaflowNotFound
+from metaflow.exception import MetaflowNotFound, MetaflowTaggingError
+from metaflow.tagging_util import MAX_USER_TAG_SET_SIZE
 from metaflow.util import get_username
 
 SWEPT = "rayon.swept"
@@ -32,6 +35,7 @@ _PREFIX = "rayon.event:"
 _ORDER = "rayon.order:"
 _MICROSECOND_DIGITS = 16
 _REASON_CHARS = 160  # a tag holds 500 bytes
+_MOST_TAGS = MAX_USER_TAG_SET_SIZE - 5  # a person, gc and requests for a retraining tag runs as well
 
 
 class RegistryError(LookupError):
@@ -92,7 +96,7 @@ def promote(name: str, run: str, reason: str, verdict: str = "", who: str = "") 
     """Make a run, 'TrainFlow/12', champion of catalogue `name`. A champion that is promoted again stays as it is.
 
     Raises:
-        RegistryError: there is no such run, or it is of another project branch.
+        RegistryError: there is no such run, or it is of another project branch, or no run has room for the event.
     """
     events = history(name)
     if events and events[-1].to == run:
@@ -108,7 +112,7 @@ def rollback(name: str, reason: str, who: str = "", taken: str = "") -> Event:
             returned and nothing happens: a rollback that names it may be repeated.
 
     Raises:
-        RegistryError: there is no champion, or none before it.
+        RegistryError: there is no champion, or none before it, or no run has room for the event.
     """
     events = history(name)
     if taken and events and events[-1].to != taken:
@@ -241,12 +245,38 @@ def _add(name: str, events: list[Event], kind: str, run: str, reason: str, verdi
         " ".join(reason.split())[:_REASON_CHARS],
         verdict,
     )
-    facts = {"name": name, **{field: value for field, value in event._asdict().items() if field != "to"}}
+    facts = {"name": name, **event._asdict()}
+    holder = _holder(name, promoted)
+    if holder.id == promoted.id:
+        del facts["to"]
+    else:
+        _tag(promoted, [champion_tag(name)])
+    _tag(holder, [champion_tag(name), _PREFIX + json.dumps(facts, ensure_ascii=False, separators=(",", ":"))])
+    return event
+
+
+def _holder(name: str, promoted: Run) -> Run:
+    """Return the run whose tags hold the next event: the promoted one, or the newest of the history that has room."""
+    for run in chain([promoted], runs_tagged("TrainFlow", champion_tag(name))):
+        if len(run.user_tags | {champion_tag(name)}) < _MOST_TAGS:
+            return run
+    raise RegistryError(
+        f"no run in the history of '{name}' has room for another event, for Metaflow bounds the tags of a run: take "
+        f"tags of yours off {promoted.pathspec} (`python flows/train_flow.py tag remove --run-id {promoted.id} TAG`), "
+        "or train again and promote that run, which has room for those that follow."
+    )
+
+
+def _tag(run: Run, tags: Sequence[str]) -> None:
     try:
-        promoted.add_tags([champion_tag(name), _PREFIX + json.dumps(facts, ensure_ascii=False, separators=(",", ":"))])
+        run.add_tags(tags)
     except UnboundLocalError as error:  # Metaflow's own, of a disk that cannot be written to
         raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-    return event
+    except MetaflowTaggingError as error:
+        raise RegistryError(
+            f"{run.pathspec} cannot be tagged as champion ({error}): take tags of yours off it "
+            f"(`python flows/train_flow.py tag remove --run-id {run.id} TAG`), or give a shorter reason."
+        ) from error
 
 
 def _events(run: Run, name: str) -> Iterator[Event]:
@@ -254,4 +284,4 @@ def _events(run: Run, name: str) -> Iterator[Event]:
         if tag.startswith(_PREFIX):
             facts: dict[str, Any] = json.loads(tag.removeprefix(_PREFIX))
             if facts.pop("name") == name:
-                yield Event(to=run.pathspec, **facts)
+                yield Event(**{"to": run.pathspec, **facts})

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
 from rayon.config import Config
 from rayon.data.outputs import Outputs
-from rayon.feedback_tables import FEEDBACK, PREDICTIONS, SETTLED, WRITES, create_tables, open_engine
+from rayon.feedback_tables import FEEDBACK, PREDICTIONS, SETTLED, WRITES, create_tables, open_engine, store_identity
 from rayon.schema import Prediction
 
 STORE_VARIABLE = "RAYON_STORE"
@@ -123,6 +123,9 @@ class Store:
         photos: the folder or s3:// address of the photos.
         catalogue: whose predictions these are; several catalogues may share a database.
 
+    Attributes:
+        identity: what tells the database from others; its copies and backups have the same.
+
     Raises:
         StoreError: the database cannot be opened.
     """
@@ -134,7 +137,8 @@ class Store:
         try:
             self._engine = open_engine(url)
             self._writing = self._engine.execution_options(**{WRITES: True})
-            create_tables(self._engine)
+            create_tables(self._writing)
+            self.identity = store_identity(self._writing)
         except (SQLAlchemyError, ArgumentError, ImportError, OSError) as error:
             raise StoreError(
                 f"the store of predictions and feedback cannot be opened ({type(error).__name__}): check "
@@ -234,6 +238,18 @@ class Store:
         for part in _parts(numbers):
             found += self._feedback(FEEDBACK.c.number.in_(part), None)
         return found
+
+    def follows(self, number: int, prediction: str = "") -> bool:
+        """Say whether all is here that was when feedback `number` was the last, on `prediction` ('' where that is
+        not known), and what came in since. It is not in a store whose numbers are handed out anew: in another database,
+        or in one that was restored from a backup of before.
+        """
+        query = select(FEEDBACK.c.number, FEEDBACK.c.prediction).where(FEEDBACK.c.number >= number)
+        with _told("read"), self._engine.connect() as connection:
+            found = connection.execute(query.order_by(FEEDBACK.c.number).limit(1)).one_or_none()
+        if not number or found is None:
+            return not number
+        return found[0] != number or prediction in ("", found[1])
 
     def settle(self, feedback: int, accepted: bool, who: str) -> None:
         """Keep what an admin decided of a piece of feedback that waits; the last word counts.

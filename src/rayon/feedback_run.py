@@ -29,13 +29,15 @@ _PAGE = 5000
 
 
 class Inspected(NamedTuple):
-    """All feedback that was looked at with its verdicts, a row a piece, in the order of `entries`; how far was read;
-    what waits now (reason and detail by number); the numbers of all that was found wrong so far.
+    """All feedback that was looked at with its verdicts, a row a piece, in the order of `entries`; how far was read and
+    the prediction which that piece is about; what waits now (reason and detail by number); the numbers of all that was
+    found wrong so far.
     """
 
     decisions: pd.DataFrame
     entries: list[Feedback]
     cursor: int
+    last: str
     waiting: dict[int, tuple[str, str]]
     wrong: tuple[int, ...]
 
@@ -58,6 +60,21 @@ def sample_accepted(
     store = open_feedback(config)
     chosen = store.feedback_of(accepted["number"].tail(count).tolist())
     return [(one.designation, one.predicted, one.category, store.photo(one.photo)) for one in chosen]
+
+
+def resume(store: Store, state: FeedbackState) -> FeedbackState:
+    """Return where the last run left a store; say so where the store is not the one that it read."""
+    now = state.in_store(store)
+    moved = state.store not in ("", store.identity)
+    if not moved and now.cursor == state.cursor:
+        return now
+    told = "another than" if moved else "no longer what"
+    begun = f"goes on after no. {now.cursor}" if now.cursor else "is read from its beginning"
+    print(f"note: the store is {told} the last run read; it {begun}. Is it the app's ({STORE_VARIABLE}, or app.store)?")
+    if state.waiting:
+        fate = "are kept until that one is back" if moved else "are looked at anew, where they are still there"
+        print(f"note: {len(state.waiting):,} pieces that waited for an admin {fate}")
+    return now
 
 
 def read_new(store: Store, state: FeedbackState) -> list[Feedback]:
@@ -88,26 +105,15 @@ def inspect_new(
     decisions = inspect(frame, dataset.categories, gold, settled, config.feedback, daily, earlier, state.waiting.keys())
     waiting = decisions[decisions["verdict"] == REVIEW]
     told: list[list[Any]] = waiting[["number", "reason", "detail"]].to_numpy().tolist()
-    elsewhere = _elsewhere(store, state)
-    if elsewhere:
-        print(
-            f"note: this store has none of the feedback that was read before, of which {len(elsewhere):,} pieces wait "
-            f"for an admin; they are kept waiting. Is it the app's ({STORE_VARIABLE}, or app.store)?"
-        )
+    cursor, last = max([(state.cursor, state.last), *((entry.number, entry.prediction) for entry in ordered)])
     return Inspected(
         decisions,
         ordered,
-        max([state.cursor, *(entry.number for entry in ordered)]),
-        {**elsewhere, **{int(number): (reason, detail) for number, reason, detail in told}},
+        cursor,
+        last,
+        {int(number): (reason, detail) for number, reason, detail in told},
         (*state.wrong, *decisions.loc[decisions["reason"].isin(WRONG), "number"].tolist()),
     )
-
-
-def _elsewhere(store: Store, state: FeedbackState) -> Mapping[int, tuple[str, str]]:
-    """Return what waits for an admin in another store than this one, which never got as far as what was read."""
-    if not state.waiting or store.feedback_after(state.cursor - 1, 1):
-        return {}
-    return state.waiting
 
 
 def _gold(dataset: Dataset) -> tuple[set[int], set[bytes]]:
@@ -117,14 +123,17 @@ def _gold(dataset: Dataset) -> tuple[set[int], set[bytes]]:
 
 
 def _accepted_before(frame: pd.DataFrame, state: FeedbackState, store: Store) -> Standing:
-    """Return what earlier runs accepted of products that are spoken of again; who said it, the store knows."""
+    """Return what earlier runs accepted of products that are spoken of again; who said it, a store knows of its own."""
     keys = {_row_key(key): key for key in frame["product_key"]}
     found: list[tuple[bytes, str, int]] = []
-    for ref in state.shards:
+    for ref, origin in zip(state.shards, state.origins, strict=True):
         if keys.keys().isdisjoint(read_table(read_keys(ref))["row_key"].to_pylist()):
             continue
         rows = read_table(read_shard(ref)).select(["row_key", "category", "row"]).to_pylist()
-        found += [(keys[row["row_key"]], row["category"], row["row"]) for row in rows if row["row_key"] in keys]
+        own = origin == state.store
+        found += [
+            (keys[row["row_key"]], row["category"], row["row"] if own else 0) for row in rows if row["row_key"] in keys
+        ]
     people = {entry.number: entry.who for entry in store.feedback_of([number for _, _, number in found])}
     return stand((product, category, people.get(number, "")) for product, category, number in found)
 

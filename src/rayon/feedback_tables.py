@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from sqlalchemy import (
@@ -19,7 +20,10 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    insert,
+    inspect,
     make_url,
+    select,
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -77,6 +81,13 @@ SETTLED = Table(
     sqlite_autoincrement=True,
 )
 
+STORE = Table(
+    "rayon_store",
+    METADATA,
+    Column("one", Integer, primary_key=True, autoincrement=False),  # always 1: there is one row
+    Column("identity", String(32), nullable=False),
+)
+
 
 def open_engine(url: str) -> Engine:
     address = make_url(url)
@@ -106,6 +117,9 @@ def open_engine(url: str) -> Engine:
 
 
 def create_tables(engine: Engine) -> None:
+    """Create the tables that are missing; several processes may do so at once. The engine is one that writes."""
+    if METADATA.tables.keys() <= set(inspect(engine.execution_options(**{WRITES: False})).get_table_names()):
+        return  # who only opens a store does not wait for those who write
     for attempt in range(3):
         try:
             METADATA.create_all(engine)
@@ -113,3 +127,22 @@ def create_tables(engine: Engine) -> None:
         except (OperationalError, ProgrammingError, IntegrityError):  # another process makes the tables just now
             if attempt == 2:
                 raise
+
+
+def store_identity(engine: Engine) -> str:
+    """Return what tells this database from others, 32 random hexadecimal digits; the first who asks draws them.
+
+    A copy of the database, and what is restored from its backup, keep it. The engine is one that writes.
+    """
+    query = select(STORE.c.identity)
+    with engine.execution_options(**{WRITES: False}).connect() as connection:
+        found = connection.execute(query).scalar_one_or_none()
+    if found is None:
+        try:
+            with engine.begin() as connection:
+                connection.execute(insert(STORE).values(one=1, identity=uuid.uuid4().hex))
+        except IntegrityError:  # another process drew it meanwhile
+            pass
+        with engine.connect() as connection:
+            found = connection.execute(query).scalar_one()
+    return str(found)

@@ -136,7 +136,7 @@ def next_decision(config: Config, now: datetime | None = None) -> Decision:
 
 def has_feedback(store: Store, config: Config) -> bool:
     """Say whether there is feedback that no finished run has looked at, or an admin settled what waited."""
-    state = feedback_state(config.name)
+    state = feedback_state(config.name).in_store(store)
     return bool(store.feedback_after(state.cursor, limit=1) or store.settled(state.waiting))
 
 

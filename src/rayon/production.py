@@ -237,7 +237,7 @@ def _read_app(source: str, config: Config) -> Iterator[pa.Table]:
     start, _, end = source.removeprefix(_APP).partition("/")
     store = open_store(config)
     try:
-        state = feedback_state(config.name)
+        state = feedback_state(config.name).in_store(store)
         doubtful = {*state.waiting, *state.wrong}  # one person's flood is no loss of accuracy
         yield from iter_requests(store, datetime.fromisoformat(start), datetime.fromisoformat(end), doubtful)
     finally:

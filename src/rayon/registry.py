@@ -6,9 +6,10 @@ newest first; nothing is read from files that a flow left behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -18,6 +19,9 @@ from metaflow.exception import MetaflowNotFound
 
 from rayon.champions import RegistryError, champion, finished_runs, run_path, runs_tagged, undamaged
 from rayon.data.shards import Manifest, ShardRef
+
+if TYPE_CHECKING:
+    from rayon.feedback import Store
 
 DATASET_FLOWS = {"PreprocessFlow": "combine", "TrainFlow": "start"}
 """The flows that leave dataset versions, and the step whose artifact `manifest` holds it."""
@@ -110,10 +114,25 @@ def scores_tag(name: str) -> str:
     return f"scores:{name}"
 
 
+class Read(NamedTuple):
+    """What was read of one store: up to which number, the prediction that this number is about, what waits for an admin
+    (reason and detail by number), the numbers of what was found wrong.
+    """
+
+    cursor: int
+    last: str
+    waiting: dict[int, tuple[str, str]]
+    wrong: tuple[int, ...]
+
+
 class FeedbackState(NamedTuple):
     """What the last FeedbackFlow run left: how far it read, what waits for an admin (reason and detail by number), all
     shards of accepted feedback so far, oldest first, the run ('' where there was none), and the numbers of what was
     found wrong so far, because more people, or an admin, said otherwise.
+
+    Numbers are those of one database, `store` (its identity); `last` is the prediction that number `cursor` is about.
+    `origins` says of each shard which store its rows' numbers are of, `elsewhere` what was read of other stores. Runs
+    of before kept none of this: '' and nothing.
     """
 
     cursor: int
@@ -121,6 +140,30 @@ class FeedbackState(NamedTuple):
     shards: tuple[ShardRef, ...]
     run: str
     wrong: tuple[int, ...] = ()
+    store: str = ""
+    last: str = ""
+    origins: tuple[str, ...] = ()
+    elsewhere: Mapping[str, Read] = MappingProxyType({})
+
+    def in_store(self, store: Store) -> FeedbackState:
+        """Return it in the numbers of a store: what was read of this one, with what was read of another kept apart.
+
+        A store that no run has read begins at 0, and so does one that is no longer what was read: numbers mean other
+        feedback there. A run of before is believed where the store got as far.
+        """
+        identity = store.identity
+        state = self if self.store in ("", identity) else self._moved(identity)
+        origins = (*self.origins, *[""] * (len(self.shards) - len(self.origins)))
+        if store.follows(state.cursor, state.last):
+            believed = tuple(identity if not (origin or self.store) else origin for origin in origins)
+            return state._replace(store=identity, origins=believed)
+        gone = tuple("" if origin == identity else origin for origin in origins)
+        return state._replace(cursor=0, last="", waiting={}, wrong=(), store=identity, origins=gone)
+
+    def _moved(self, identity: str) -> FeedbackState:
+        kept = {**self.elsewhere, self.store: Read(self.cursor, self.last, self.waiting, self.wrong)}
+        mine = kept.pop(identity, Read(0, "", {}, ()))
+        return self._replace(cursor=mine.cursor, last=mine.last, waiting=mine.waiting, wrong=mine.wrong, elsewhere=kept)
 
 
 def feedback_tag(name: str) -> str:
@@ -134,8 +177,12 @@ def feedback_state(name: str) -> FeedbackState:
         with undamaged(f"what {run.pathspec} left", "Restore that file: it alone says what was read."):
             data: Any = run.data
             shards = tuple(ShardRef(**{**ref, "removed": ()}) for ref in data.shards)
-            wrong = tuple(getattr(data, "wrong", ()))  # runs of before kept none
-            return FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec), wrong)
+            wrong = tuple(getattr(data, "wrong", ()))  # runs of before kept none, nor what follows
+            found = FeedbackState(data.cursor, dict(data.waiting), shards, str(run.pathspec), wrong)
+            if not hasattr(data, "store"):
+                return found
+            elsewhere = {identity: Read(**read) for identity, read in data.elsewhere.items()}
+            return found._replace(store=data.store, last=data.last, origins=tuple(data.origins), elsewhere=elsewhere)
     return FeedbackState(0, {}, (), "")
 
 

@@ -71,7 +71,8 @@ class ScoredShard(NamedTuple):
 def shard_key(predictor: Predictor, shard: bytes, model: str) -> str:
     """Return what a shard's predictions depend on, as a hash (hex): its rows, the threshold, the schema, the model.
 
-    `model` is the SHA-256 of the bundle (hex).
+    The rows of a planned part tell size and time of their photos; an address is taken at its word. `model` is the
+    SHA-256 of the bundle (hex).
     """
     facts = [predictor.version, predictor.threshold, str(PREDICTIONS_SCHEMA), model]
     return sha256(json.dumps(facts).encode() + shard).hexdigest()

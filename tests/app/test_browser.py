@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import http.server
 import io
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -193,3 +197,36 @@ def test_an_admin_promotes_while_eight_clients_call(open_page, app):
     page.locator("#reason textarea, #reason input").fill("back again")
     page.click("#rollback")
     expect(page.locator("#promotion")).to_contain_text(f"{app.first} is champion", timeout=60_000)
+
+
+ASK = """async address => {
+    const body = JSON.stringify({data: [], fn_index: 0, session_hash: "abc"})
+    const ways = [{}, {mode: "no-cors"}, {method: "POST", mode: "no-cors", body}]
+    await Promise.allSettled(ways.map(way => fetch(address, {credentials: "include", ...way})))
+}"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> Iterator[str]:
+    """The address of another server, with an empty page."""
+    (tmp_path / "index.html").write_text("<p>evil</p>")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_page_of_another_site_gets_nothing(browser, app, elsewhere):
+    """Two ports of this machine are one site, whose pages share cookies: the worst case."""
+    with browser.new_context() as context:
+        context.request.post(f"{app.url}/login", form={"username": "anna", "password": "correct-horse"})
+        page = context.new_page()
+        page.goto(elsewhere)
+        answers: list[Any] = []
+        page.on("response", lambda answer: answers.append(answer))
+        page.evaluate(ASK, f"{app.url}/config")
+        page.wait_for_timeout(300)
+        assert {answer.status for answer in answers} == {403}  # some browsers show no page what they refused it
+        assert len(context.cookies()) == 2  # and did not help it
+        assert page.goto(app.url).status == 200 and page.wait_for_selector("#go", timeout=30_000)

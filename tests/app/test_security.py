@@ -60,10 +60,11 @@ def test_no_file_of_the_server_can_be_asked_for(session, app, secret):
         assert "root:" not in answer.text and "[project]" not in answer.text
 
 
-def test_no_file_of_the_server_goes_in_through_an_upload_field(session, app, secret):
+@pytest.mark.parametrize("mark", [{"meta": {"_type": "gradio.FileData"}}, {}, {"meta": None}, {"meta": {}}])
+def test_no_file_of_the_server_goes_in_through_an_upload_field(session, app, secret, mark):
     """The hole of a mounted app: a caller names a path of the server as if it had been uploaded."""
     functions = session.get("/config").json()["dependencies"]
-    file = {"path": secret, "meta": {"_type": "gradio.FileData"}, "orig_name": "x.csv"}
+    file = {"path": secret, "orig_name": "x.csv", **mark}
     tried = 0
     for function in functions:
         kinds = [_kind(session, component) for component in function["inputs"]]
@@ -72,7 +73,7 @@ def test_no_file_of_the_server_goes_in_through_an_upload_field(session, app, sec
         tried += 1
         data = [file if kind in ("image", "file") else None if kind == "state" else "en" for kind in kinds]
         last = call(session, function["id"], data)[-1]
-        assert last["success"] is False, last
+        assert last["success"] is False and "bytes" not in json.dumps(last), last
     assert tried >= 2  # the page that classifies and the one for batches
 
 
@@ -146,6 +147,22 @@ def test_nobody_comes_in_without_a_name(app):
         assert stranger.post("/gradio_api/queue/join", json={"data": [], "fn_index": 0}).status_code == 401
         assert stranger.post("/gradio_api/upload", files={"files": b"x"}).status_code == 401
         assert "auth_required" in stranger.get("/").text
+
+
+def test_pages_of_other_sites_do_nothing_in_somebodys_name(session):
+    """As a browser sends it that has the session's cookie."""
+    evil = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
+    preflight = {**evil, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    for answer in (
+        session.options("/gradio_api/queue/join", headers=preflight),
+        session.post("/gradio_api/queue/join", json={"data": [], "fn_index": 0}, headers=evil),
+        session.get("/config", headers=evil),
+        session.post("/login", data={"username": "ben", "password": "battery-staple"}, headers=evil),
+    ):
+        assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers
+    answer = session.post("/login", data={"username": "ben", "password": "battery-staple"})
+    assert answer.headers.get_list("set-cookie")
+    assert all(cookie.endswith("SameSite=Lax") for cookie in answer.headers.get_list("set-cookie"))
 
 
 def test_an_upload_is_bounded(session):

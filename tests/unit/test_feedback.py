@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 from rayon.data.outputs import OutputError
 from rayon.feedback import Logged, Store, StoreError, UnknownPredictionError, new_id, open_store
-from rayon.feedback_tables import _SILENCE, PREDICTIONS, open_engine
+from rayon.feedback_tables import _SILENCE, FEEDBACK, PREDICTIONS, open_engine
 from rayon.schema import Prediction
 
 SAID = Prediction("p1", "livres", 0.9, (("livres", 0.9), ("jouets", 0.1)), 0.7, 0.3, "accept", "TrainFlow/1")
@@ -95,6 +96,41 @@ def test_a_cursor_reads_everything_once(store):
         read += [entry.number for entry in page]
         cursor = page[-1].number
     assert read == numbers
+
+
+def test_a_database_has_one_identity_whoever_opens_it_and_a_copy_keeps_it(tmp_path):
+    url, copy = f"sqlite:///{tmp_path}/store.sqlite", f"sqlite:///{tmp_path}/copy.sqlite"
+    with ThreadPoolExecutor(8) as pool:  # eight at once make the tables of a new one
+        stores = list(pool.map(lambda _: Store(url, str(tmp_path / "photos"), "shop"), range(8)))
+    assert len({opened.identity for opened in stores}) == 1
+    stores[0].add_feedback(log(stores[0]), "jouets", "anna")
+    for opened in stores:
+        opened.close()
+    (tmp_path / "copy.sqlite").write_bytes((tmp_path / "store.sqlite").read_bytes())
+    copied = Store(copy, str(tmp_path / "photos"), "shop")
+    empty = Store("sqlite://", str(tmp_path / "photos"), "shop")
+    assert copied.identity == stores[0].identity != empty.identity and len(empty.identity) == 32
+    copied.close()
+
+
+def test_a_database_of_before_gets_an_identity_that_stays(store, url, tmp_path):
+    with store._writing.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE rayon_store")
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: Store(url, str(tmp_path / "photos"), "shop"), range(4)))
+    assert {one.identity for one in opened} == {opened[0].identity} != {store.identity}
+    for one in opened:
+        one.close()
+
+
+def test_a_store_follows_on_what_was_read_of_it(store):
+    first, second = log(store), log(store)
+    numbers = [store.add_feedback(name, "jouets", "anna") for name in (first, second)]
+    assert store.follows(0) and store.follows(numbers[1]) and store.follows(numbers[1], second)
+    assert not store.follows(numbers[1], first) and not store.follows(numbers[1] + 1000)
+    with store._writing.begin() as connection:
+        connection.execute(delete(FEEDBACK).where(FEEDBACK.c.number == numbers[0]))
+    assert store.follows(numbers[0], first)  # it was purged, and later ones are here
 
 
 def test_days_and_mix_tell_what_happened(store):

@@ -176,6 +176,21 @@ def test_a_finished_shard_is_not_done_again_and_a_lost_one_comes_back_the_same(s
     assert {**second[0], **shown} == {**first[0], **shown}
 
 
+def test_a_shard_is_done_again_where_a_photo_changed(scoring, catalogue, tmp_path):
+    images, source = catalogue / "images", tmp_path / "own.csv"
+    photo = images / "own.png"
+    source.write_text("product_id,designation,description,image\n1,lampe,,own.png\n")
+    photo.write_bytes((images / "0.png").read_bytes())
+    first = scoring(source)
+    photo.write_bytes((images / "2.png").read_bytes())
+    second = scoring(source)
+    assert not second[-1][0].found and second[2]["image_key"]["1"] != first[2]["image_key"]["1"]
+    assert scoring(source)[-1][0].found
+    photo.unlink()
+    third = scoring(source)
+    assert not third[-1][0].found and not third[2]["has_image"]["1"]
+
+
 def test_half_a_file_or_another_models_is_not_taken_for_finished(scoring, catalogue, tmp_path):
     source = hateful(catalogue, tmp_path)
     _, _, _, folder, done = scoring(source, shard_rows=4)

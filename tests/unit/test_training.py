@@ -80,7 +80,8 @@ def test_each_candidate_learns_and_is_bundled(kind, at_least, keys, make_config,
 
     bundle = read_bundle(trained.bundle)
     assert bundle.categories == dataset.categories == tuple(sorted(KINDS))
-    assert bundle.about == {"candidate": kind, "dataset": dataset.fingerprint, "catalog": "shop", "run": "7"}
+    about = {"candidate": kind, "dataset": dataset.fingerprint, "catalog": "shop", "run": "7"}
+    assert bundle.about == {**about, "gold": {"test": config.split.test, "seed": config.split.seed}}
     sizes = {bert: 16, NET: 32}
     assert len(bundle.encoder_keys) == keys
     assert all(key == encoder_key(source, sizes[source]) for source, key in bundle.encoder_keys.items())

@@ -9,13 +9,17 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from rayon.data.rows import CatalogError, Row, Table
 
 _ROWS = 8192
+_MEASURED_ROWS = 1024
+_CELL_BYTES = 16  # what a value costs beside its text, at least
 
 
 def read_parquet(files: list[Path], wanted: Collection[str] = ()) -> Table:
@@ -30,6 +34,90 @@ def read_parquet(files: list[Path], wanted: Collection[str] = ()) -> Table:
     with _open(files[0]) as file:
         columns = tuple(field.name for field in _texts(file, wanted))
     return Table(columns, _rows(files, columns, wanted))
+
+
+def count_rows(path: Path) -> int:
+    """Return how many rows a Parquet file says that it has.
+
+    Raises:
+        CatalogError: it is no readable Parquet file.
+    """
+    with _open(path) as file:
+        rows: int = file.metadata.num_rows
+    return rows
+
+
+def check_size(path: Path, most: int, most_of_a_row: int) -> None:
+    """Refuse a Parquet file whose values unpack to more bytes than `most`, or those of a row to more than
+    `most_of_a_row`.
+
+    A file of a kilobyte may name one long value ten thousand times. So values are measured before they are strings, in
+    lots of rows that stay below `most` as well. Lists and structs are never read and do not count.
+
+    Raises:
+        CatalogError: it is too large, or damaged.
+    """
+    with _open(path) as file:
+        try:
+            rows = _row_sizes(file, most)
+        except (pa.ArrowException, OSError, UnicodeError) as error:
+            raise CatalogError(f"{path}: cannot be read: {error}") from None
+    if rows is None:
+        raise CatalogError(f"{path}: it unpacks to more than {most / 1e6:,.0f} megabytes. Send it in parts.")
+    if rows.max(initial=0) > most_of_a_row:
+        raise CatalogError(f"{path}, row {rows.argmax() + 1}: it has more than {most_of_a_row:,} bytes. Shorten it.")
+
+
+def _row_sizes(file: pq.ParquetFile, most: int) -> NDArray[np.int64] | None:
+    """Return the bytes of each row's values, (N,), None where all have more than `most`."""
+    fields = [field for field in file.schema_arrow if _is_text(field.type, wanted=True)]
+    rows = np.zeros(file.metadata.num_rows, np.int64)
+    total = len(fields) * len(rows) * _CELL_BYTES
+    stored = _stored(file.metadata)
+    if max(total, sum(stored[name] for name in {field.name for field in fields})) > most:
+        return None
+    # a dictionary that stays one holds its values once
+    once = {field.name for field in fields if pa.types.is_dictionary(field.type)}
+    several = {field.name for field in fields} - once
+    largest = sum(stored[name] for name in several)  # of a row: a value is as long as what is stored, at most
+    for names, at_once in ((once, _MEASURED_ROWS), (several, min(_MEASURED_ROWS, most // (4 * largest + 1)))):
+        start = 0
+        for batch in file.iter_batches(max(1, at_once), columns=sorted(names)) if names else ():
+            for column in batch.columns:
+                sizes = _lengths(column)
+                rows[start : start + batch.num_rows] += sizes
+                total += int(sizes.sum())
+            start += batch.num_rows
+            if total > most:
+                return None
+    return rows
+
+
+def _stored(metadata: pq.FileMetaData) -> Counter[str]:
+    """Return the bytes of each column before they are compressed."""
+    sizes: Counter[str] = Counter()
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            sizes[column.path_in_schema] += column.total_uncompressed_size
+    return sizes
+
+
+def _lengths(values: pa.Array) -> NDArray[np.int64]:
+    """Return the bytes of each value, (N,), 0 for what is no text."""
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if pa.types.is_dictionary(values.type):
+        known = _lengths(values.dictionary)
+        places = pc.fill_null(values.indices, len(known)).to_numpy(zero_copy_only=False)
+        named: NDArray[np.int64] = np.append(known, 0)[places]
+        return named
+    if pa.types.is_string_view(values.type) or pa.types.is_binary_view(values.type):
+        values = values.cast(pa.large_binary())
+    try:
+        lengths = pc.fill_null(pc.binary_length(values), 0)
+    except pa.ArrowNotImplementedError:  # numbers, times
+        return np.zeros(len(values), np.int64)
+    return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
 
 
 def _open(path: Path) -> pq.ParquetFile:

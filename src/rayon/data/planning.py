@@ -99,8 +99,9 @@ def plan_scoring(config: Config, count: Callable[[int], None] = lambda _: None) 
     """Stream a catalogue that is to be scored, as parts of `score.shard_rows` valid rows, in file order.
 
     The file is read once; a chunk of it and a part are in memory at a time. Categories, where there are any, are kept.
-    Texts are cleaned as `preprocess` says, which is to be the model's (`rayon.scoring.as_trained`). `count` is told of
-    each chunk how many rows it had, valid or not: what it raises ends the reading.
+    Texts are cleaned as `preprocess` says, which is to be the model's (`rayon.scoring.as_trained`). A row's key
+    tells what its photo was, so that a part with other photos is another part. `count` is told of each chunk how many
+    rows it had, valid or not: what it raises ends the reading.
 
     Raises:
         CatalogError: while pieces are drawn: the catalogue cannot be read, or none of its photos can be found.
@@ -112,9 +113,8 @@ def plan_scoring(config: Config, count: Callable[[int], None] = lambda _: None) 
         for valid, refused in _validated(config, require_category=False, category_counts=None):
             count(len(valid) + len(refused))
             rejects.append(refused)
-            for location in valid[IMAGE].to_list():
-                photos.of(location)
-            yield valid.assign(row_key=bytes(16))
+            keys = [content_hash(photos.of(location)) for location in valid[IMAGE].to_list()]
+            yield valid.assign(row_key=pd.Series(keys, valid.index, dtype=object))
 
     for part in _pack(rows(), config.score.shard_rows):
         yield Piece(part, join_rejects(rejects))

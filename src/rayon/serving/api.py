@@ -24,8 +24,9 @@ import rayon
 from rayon.feedback import StoreError, UnknownPredictionError
 from rayon.serving.access import Access
 from rayon.serving.batching import BusyError
-from rayon.serving.limits import Bounded, Logged
+from rayon.serving.limits import Bounded, Keyed, Logged
 from rayon.serving.metrics import CONTENT_TYPE
+from rayon.serving.origins import OwnPages
 from rayon.serving.service import MAX_PRODUCTS, NoModelError, Service
 from rayon.serving.wire import (
     BadRequestError,
@@ -41,6 +42,7 @@ from rayon.serving.wire import (
 )
 
 _RETRY_SECONDS = "2"
+_FEEDBACK = "/api/v1/feedback"
 
 Errors = dict[int | str, dict[str, Any]]
 
@@ -65,16 +67,15 @@ def make_api(service: Service, access: Access) -> FastAPI:
     )
     _handle_errors(api)
     _add_health(api, service)
-    api.add_middleware(Bounded, max_megabytes=service.config.app.max_upload_megabytes)
+    # what is added last comes first
+    api.add_middleware(Bounded, max_megabytes=service.config.app.max_upload_megabytes, short={_FEEDBACK: 0.064})
+    api.add_middleware(Keyed, access=access, prefixes=("/api/v1/", "/metrics"))
+    api.add_middleware(OwnPages, loopback=access.local and not access.users)
     api.add_middleware(Logged, metrics=service.metrics)
     _add_docs(api)
 
     def caller(request: Request) -> str:
-        headers = request.headers
-        name = access.caller(headers.get("authorization", ""), headers.get("x-api-key", ""))
-        if name is None:
-            raise HTTPException(401, "send a known key: Authorization: Bearer KEY", {"WWW-Authenticate": "Bearer"})
-        return name
+        return str(request.state.caller)
 
     @api.post(
         "/api/v1/predict",
@@ -92,7 +93,7 @@ def make_api(service: Service, access: Access) -> FastAPI:
         return PredictionsOut(model_version=told[0].model.version, predictions=answers)
 
     @api.post(
-        "/api/v1/feedback",
+        _FEEDBACK,
         status_code=201,
         response_model=FeedbackOut,
         responses=_errors(400, 401, 404, 413, 422, 503),
@@ -141,11 +142,7 @@ def _add_health(api: FastAPI, service: Service) -> None:
         summary="Whether it can judge",
     )
     async def readyz() -> JSONResponse:
-        current, store = service.live.current, "ok"
-        try:
-            await asyncio.to_thread(service.store.check)
-        except StoreError as error:
-            store = str(error)
+        current, store = service.live.current, await service.check_store() or "ok"
         ready = current is not None and store == "ok" and service.judging
         facts = {
             "ready": ready,

@@ -1,4 +1,4 @@
-"""Bounds what a client may send, for every route alike, and writes one line of log a request.
+"""Asks callers for their key, bounds what they may send, and writes one line of log a request.
 
 Plain ASGI: it sees bytes before anything gathers them. Knows nothing of what is asked.
 """
@@ -9,11 +9,14 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rayon.serving.access import Access
 from rayon.serving.metrics import Metrics
 
 log = logging.getLogger("rayon.serving.requests")
@@ -27,19 +30,23 @@ class _TooLargeError(HTTPException):
 
 
 class Bounded:
-    """Answers 413 to a body of more than `max_megabytes`, whether its length was told or not."""
+    """Answers 413 to a body of more than `max_megabytes`, or of more than `short` says of its path, whether its length
+    was told or not.
+    """
 
-    def __init__(self, app: ASGIApp, max_megabytes: float) -> None:
-        self.app, self.limit = app, int(max_megabytes * 1_000_000)
-        self.words = f"the request has more than {max_megabytes:g} megabytes: send fewer products or smaller photos"
+    def __init__(self, app: ASGIApp, max_megabytes: float, short: Mapping[str, float] | None = None) -> None:
+        self.app, self.megabytes, self.short = app, max_megabytes, short or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        megabytes = min(self.megabytes, self.short.get(scope["path"], self.megabytes))
+        limit = int(megabytes * 1_000_000)
+        words = f"the request has more than {megabytes:g} megabytes: send fewer products or smaller photos"
         told = dict(scope["headers"]).get(b"content-length", b"0")
-        if told.isdigit() and int(told) > self.limit:
-            await self._refuse(send)
+        if told.isdigit() and int(told) > limit:
+            await _refuse(send, 413, words)
             return
         seen, begun = 0, False
 
@@ -47,8 +54,8 @@ class Bounded:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self.limit:
-                raise _TooLargeError(self.words)
+            if seen > limit:
+                raise _TooLargeError(words)
             return message
 
         async def noted(message: Message) -> None:
@@ -61,13 +68,35 @@ class Bounded:
         except _TooLargeError:
             if begun:
                 raise
-            await self._refuse(send)
+            await _refuse(send, 413, words)
 
-    async def _refuse(self, send: Send) -> None:
-        body = json.dumps({"detail": self.words}).encode()
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+class Keyed:
+    """Answers 401 to callers of the API without a known key, before a byte of what they send is read.
+
+    `state.caller` of a request is the caller's name.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, prefixes: tuple[str, ...]) -> None:
+        self.app, self.access, self.prefixes = app, access, prefixes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(self.prefixes):
+            headers = Headers(scope=scope)
+            name = self.access.caller(headers.get("authorization", ""), headers.get("x-api-key", ""))
+            if name is None:
+                words = "send a known key: Authorization: Bearer KEY"
+                await _refuse(send, 401, words, (b"www-authenticate", b"Bearer"))
+                return
+            scope.setdefault("state", {})["caller"] = name
+        await self.app(scope, receive, send)
+
+
+async def _refuse(send: Send, status: int, words: str, *more: tuple[bytes, bytes]) -> None:
+    body = json.dumps({"detail": words}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class Logged:

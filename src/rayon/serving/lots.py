@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import lzma
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from rayon.config import Catalog, Columns, Config
 from rayon.data.guessing import Layout, guess_layout
 from rayon.data.outputs import Outputs
+from rayon.data.parquet import check_size, count_rows
 from rayon.data.tables import CatalogError, read_table
 from rayon.inference import Predictor
 from rayon.score_run import conclude, plan_jobs, run_jobs, with_input
@@ -39,7 +41,11 @@ _DAMAGE = (
     EOFError,
 )
 _ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
+_ARCHIVE_ENTRIES = 4  # times the rows: a photo each, the folders they lie in, what systems add to an archive
 _TABLE_GROWTH = 4  # rows are in memory, several times
+_ROW_BYTES = 1 << 24  # as much as a line of a CSV has characters
+_WORK = ("photos", "parts", "scored")
+"""The folders that are of use while a lot is scored."""
 _SHOWN = 200
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -75,38 +81,51 @@ def score_lot(
 
     Columns are called as in the experiment's settings, or product_id, designation, description, image; a CSV may be in
     UTF-8, UTF-16 or Windows-1252 and separated by commas, semicolons, tabs or bars. Photos are named by their path in
-    the archive. `folder` gets everything that is written, the files to download included.
+    the archive. `folder`, which must not be there, gets what is written; of that the files to download stay, and
+    nothing where an exception is raised.
 
     Raises:
         LotError: the archive is none, or it or a compressed table a bomb; there are too many rows, valid or not.
         rayon.data.rows.CatalogError: the table cannot be read.
     """
-    config = as_trained(config, predictor.bundle.preprocess)
-    images = folder / "photos"
-    images.mkdir(parents=True)
-    if table.suffix.lower() == ".gz":
-        _check_unpacked(table, config)
+    folder.mkdir(parents=True)
+    try:
+        lot = _score(table, photos, predictor, as_trained(config, predictor.bundle.preprocess), folder, tell)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for name in _WORK:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return lot
+
+
+def _score(
+    table: Path,
+    photos: Path | None,
+    predictor: Predictor,
+    config: Config,
+    folder: Path,
+    tell: Callable[[str, int, int], None],
+) -> Lot:
+    images, parts, scored = (folder / name for name in _WORK)
+    images.mkdir()
+    _check_unpacked(table, config)
     if photos is not None:
         _extract(photos, images, config)
     scoring = _settings(config, table, images, with_photos=photos is not None)
-    parts = folder / "parts"
     parts.mkdir()
     rows = 0
 
     def count(more: int) -> None:
         nonlocal rows
         rows += more
-        if rows > config.app.lot_rows:
-            raise LotError(
-                f"the file has more than {config.app.lot_rows:,} rows: score it with "
-                "`python flows/score_flow.py run --input FILE`, or in parts."
-            )
+        _check_rows(rows, config)
 
     def keep(number: int, part: bytes) -> None:
         (parts / str(number)).write_bytes(part)
 
     jobs, refused = plan_jobs(scoring, str(table), keep, count)
-    outputs = Outputs(str(folder / "scored"))
+    outputs = Outputs(str(scored))
     done = list(
         run_jobs(
             jobs,
@@ -169,8 +188,21 @@ def _header(table: Path, layout: Layout) -> tuple[str, ...]:
         return ()
 
 
+def _check_rows(rows: int, config: Config) -> None:
+    if rows > config.app.lot_rows:
+        raise LotError(
+            f"the file has more than {config.app.lot_rows:,} rows: score it with "
+            "`python flows/score_flow.py run --input FILE`, or in parts."
+        )
+
+
 def _check_unpacked(table: Path, config: Config) -> None:
     bound, total = int(config.app.max_upload_megabytes * 1e6) * _TABLE_GROWTH, 0
+    if table.suffix.lower() in (".parquet", ".pq"):
+        _check_rows(count_rows(table), config)
+        check_size(table, bound, _ROW_BYTES)
+    if table.suffix.lower() != ".gz":
+        return
     try:
         with gzip.open(table) as file:
             for piece in _pieces(file):
@@ -184,11 +216,19 @@ def _check_unpacked(table: Path, config: Config) -> None:
 def _extract(archive: Path, folder: Path, config: Config) -> None:
     bound = int(config.app.max_upload_megabytes * 1e6) * _ARCHIVE_GROWTH
     each = int(config.preprocess.max_image_megabytes * 1e6)
-    total = 0
+    most = config.app.lot_rows * _ARCHIVE_ENTRIES
+    total, folders = 0, set[PurePosixPath]()
     try:
         with zipfile.ZipFile(archive) as files:
-            for entry in files.infolist():
+            entries = files.infolist()
+            for entry in entries:
                 path = PurePosixPath(entry.filename.replace("\\", "/"))
+                folders.update(path.parents)
+                if len(entries) + len(folders) > most:
+                    raise LotError(
+                        f"{archive.name}: it has more than {most:,} files and folders. Pack the photos of this table "
+                        "alone, or score them in parts."
+                    )
                 if entry.is_dir():
                     continue
                 if path.is_absolute() or ".." in path.parts or ":" in entry.filename or "\0" in entry.filename:

@@ -8,26 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rayon.config import Config
 from rayon.data.images import PhotoError
 from rayon.data.text import clean_label, clean_text
-from rayon.feedback import Logged, Store
+from rayon.feedback import Logged, Store, StoreError
 from rayon.gallery import Neighbour
 from rayon.inference import Ready
 from rayon.requests import judge_to_log
 from rayon.schema import Prediction, Product, Refusal
-from rayon.serving.batching import Batcher
+from rayon.serving.batching import Batcher, BusyError
 from rayon.serving.downloads import Downloads
 from rayon.serving.live import LiveModel, Loaded
 from rayon.serving.metrics import Metrics
 from rayon.serving.recording import Recorder
 
 log = logging.getLogger("rayon.serving")
+
+T = TypeVar("T")
 
 MAX_PRODUCTS = 64
 """Products in one request."""
@@ -37,6 +39,8 @@ _MAX_COMMENT_CHARS = 2000
 _PURGE_SECONDS = 3600.0
 _RECORD_SECONDS = 3.0
 """How long an answer waits until its record is in the store; later, it goes out without an id."""
+_CHECK_SECONDS = 3.0
+_THREADS = 4
 
 
 class NoModelError(RuntimeError):
@@ -82,6 +86,12 @@ class Service:
         )
         self._records = Recorder(store, app.queue, metrics.not_kept.inc)
         self._downloads = Downloads(app.url_hosts, app.timeout_seconds, app.max_upload_megabytes)
+        # each its own threads: feedback that waits for the store keeps nobody from an answer
+        self._shrinking = ThreadPoolExecutor(_THREADS, "rayon-photos")
+        self._saying = ThreadPoolExecutor(_THREADS, "rayon-feedback")
+        self._said = 0  # feedback on its way to the store; known to the event loop alone
+        self._looking = ThreadPoolExecutor(1, "rayon-check")
+        self._look: asyncio.Future[None] | None = None
         self._preparing = 0  # products on their way to the batches; known to the event loop alone
         metrics.waiting.set_function(lambda: float(self._batches.waiting))
         self._stop = threading.Event()
@@ -97,6 +107,8 @@ class Service:
         self._stop.set()
         self._downloads.close()
         self._batches.close()
+        for threads in (self._shrinking, self._saying, self._looking):
+            threads.shutdown(cancel_futures=True)
         self._records.close()
         self.live.stop()
         if self._janitor.is_alive():
@@ -129,7 +141,7 @@ class Service:
         try:
             found, problems = await self._fetch(products, addresses, model)
             # photos are shrunk while the model is busy with others, and wait as the small ones they have become
-            prepared = await asyncio.to_thread(model.predictor.prepare, found, problems)
+            prepared = await _in(self._shrinking, model.predictor.prepare, found, problems)
         finally:
             self._preparing -= len(products)
         judged = await asyncio.wrap_future(self._batches.submit([Asked(one, source, model) for one in prepared]))
@@ -158,6 +170,7 @@ class Service:
 
         Raises:
             ValueError: there is no category, or it is too long.
+            BusyError: too much feedback waits for the store already.
             UnknownPredictionError, StoreError: as there.
         """
         label = clean_label(category)
@@ -165,9 +178,28 @@ class Service:
             raise ValueError(f"the category must have 1 to {MAX_NAME_CHARS} characters")
         # PostgreSQL takes no NUL, and nobody reads control characters
         words = (clean_label(who)[:MAX_NAME_CHARS], clean_text(comment, _MAX_COMMENT_CHARS), clean_label(key)[:64])
-        number = await asyncio.to_thread(self.store.add_feedback, clean_label(prediction), label, *words)
+        if self._said >= self.config.app.queue:
+            raise BusyError(f"{self._said} pieces of feedback wait for the store already: try again in a moment")
+        self._said += 1
+        try:
+            number = await _in(self._saying, self.store.add_feedback, clean_label(prediction), label, *words)
+        finally:
+            self._said -= 1
         self.metrics.feedback.inc()
         return number
+
+    async def check_store(self) -> str:
+        """Return what is wrong with the store, '' for nothing. One that is silent is asked once, whoever asks."""
+        if self._look is None or self._look.done():
+            self._look = _in(self._looking, self.store.check)
+            self._look.add_done_callback(lambda look: look.cancelled() or look.exception())  # nobody may wait any more
+        try:
+            await asyncio.wait_for(asyncio.shield(self._look), _CHECK_SECONDS)
+        except TimeoutError:
+            return f"it has not answered for {_CHECK_SECONDS:g} seconds"
+        except StoreError as error:
+            return str(error)
+        return ""
 
     def neighbours(self, told: Told, count: int = 8) -> list[Neighbour]:
         """Return the training products most like one that was judged; none where the model came without a gallery."""
@@ -208,6 +240,11 @@ class Service:
                 log.error("the store was not purged: %s", error)
             if self._stop.wait(_PURGE_SECONDS):
                 return
+
+
+def _in(threads: ThreadPoolExecutor, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    """Call a function in one of these threads."""
+    return asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
 async def _in_time(kept: Future[bool]) -> bool:

@@ -6,10 +6,12 @@ status it deserves.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +46,13 @@ class ProductIn(BaseModel):
     image_url: str | None = Field(
         None, description="where to fetch the photo, where there is no `image`, from the hosts that the server allows"
     )
+
+
+_FIELDS = tuple(ProductIn.model_fields)
+_MOST_FIELDS = 32
+_MOST_PROBLEMS = 20
+_LONG = 100_000
+"""Bytes of a text that takes so long to read that others would wait."""
 
 
 class Sent(NamedTuple):
@@ -158,7 +167,8 @@ async def read_products(request: Request, max_megabytes: float) -> list[Sent]:
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":
-        entries = parse(await request.body())
+        body = await request.body()
+        entries = parse(body) if len(body) < _LONG else await asyncio.to_thread(parse, body)
         return [_sent(entry, _decoded(entry, place)) for place, entry in enumerate(entries)]
     if kind == "multipart/form-data":
         return await _read_form(request, max_megabytes)
@@ -176,6 +186,10 @@ def parse(body: bytes) -> list[ProductIn]:
 
 def _entries(value: Any) -> list[ProductIn]:
     several = isinstance(value, dict) and "products" in value
+    products = value["products"] if several else [value]
+    for given in (value, *(products if isinstance(products, list) else ())):
+        if isinstance(given, dict) and len(given) > _MOST_FIELDS:  # each unknown one would be a problem of its own
+            raise BadRequestError(422, f"an object has {len(given):,} fields: a product has {len(_FIELDS)}")
     try:
         if several:
             return ProductsIn.model_validate(value, strict=True).products
@@ -190,8 +204,9 @@ def validation_detail(error: ValidationError) -> list[dict[str, Any]]:
 
 
 def plain_problems(problems: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return of pydantic's errors what may be told: where, what, and its kind."""
-    return [{"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]} for problem in problems]
+    """Return of the first of pydantic's errors what may be told: where, what, and its kind."""
+    some = islice(problems, _MOST_PROBLEMS)
+    return [{"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]} for problem in some]
 
 
 async def _read_form(request: Request, max_megabytes: float) -> list[Sent]:

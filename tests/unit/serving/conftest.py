@@ -87,7 +87,7 @@ def make_client(make_service) -> Iterator[Callable[..., TestClient]]:
     def make(versions: list[str] | None = None, environment: dict[str, str] | None = None, **more: Any) -> TestClient:
         service = make_service(["TrainFlow/7"] if versions is None else versions, **more)
         service.live.refresh()
-        client = TestClient(make_api(service, read_access(environment or {}, local=True)))
+        client = TestClient(make_api(service, read_access(environment or {}, local=True)), "http://127.0.0.1")
         client.__enter__()
         client.service = service  # type: ignore[attr-defined]
         opened.append(client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sqlite3
 import threading
 import time
 import zlib
@@ -171,6 +172,27 @@ def test_keys_are_asked_for_where_there_are_any(make_client):
     assert client.get("/healthz").status_code == 200 and client.get("/readyz").status_code == 200
 
 
+def test_nothing_is_read_of_who_has_no_key(make_client):
+    client = make_client(environment={"RAYON_API_KEYS": "shop:0123456789"})
+    for path in (PREDICT, FEEDBACK):
+        answer = client.post(path, content=b"{", headers={"content-type": "application/json"})
+        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+    assert client.post(FEEDBACK, json={"comment": "x" * 70_000}).status_code == 401
+    sent = {"content-type": "application/json", "authorization": "Bearer 0123456789"}
+    assert client.post(FEEDBACK, content=b"x" * 70_000, headers=sent).status_code == 413
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_what_is_wrong_is_told_in_few_words(make_client, several):
+    client = make_client()
+    many = {f"field {number}": 1 for number in range(100_000)}
+    wrong = {"products": [{"designation": 1, "description": 1}] * 40}
+    answer = client.post(PREDICT, json={"products": [many]} if several else many)
+    assert answer.status_code == 422 and "100,000 fields" in answer.json()["detail"]
+    told = client.post(PREDICT, json=wrong).json()["detail"]
+    assert len(told) == 20 and all(problem["type"] == "string_type" for problem in told)
+
+
 def test_without_a_model_it_is_503_and_says_what_to_run(make_client):
     client = make_client(versions=[])
     answer = client.post(PREDICT, json={"designation": "lampe"})
@@ -194,6 +216,52 @@ def test_a_store_that_fails_costs_feedback_and_no_prediction(make_client, monkey
     assert answer.status_code == 200 and answer.json()["predictions"][0]["prediction_id"] == ""
     assert client.post(FEEDBACK, json={"prediction_id": "0" * 32, "category": "x"}).status_code == 503
     assert "rayon_predictions_not_kept_total 1.0" in client.get("/metrics").text
+
+
+def test_a_store_that_is_locked_keeps_feedback_waiting_and_nobody_else(make_client, monkeypatch):
+    monkeypatch.setattr("rayon.serving.service._RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("rayon.serving.service._CHECK_SECONDS", 0.2)
+    client = make_client(queue=20)
+    told = client.post(PREDICT, json={"designation": "lampe"}).json()["predictions"][0]["prediction_id"]
+    statuses: list[int] = []
+
+    def say() -> None:
+        sent = {"prediction_id": told, "category": "lampes"}
+        statuses.append(client.post(FEEDBACK, json=sent).status_code)
+
+    people = [threading.Thread(target=say) for _ in range(25)]
+    with sqlite3.connect(client.service.config.app.store.removeprefix("sqlite:///"), isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for person in people:
+            person.start()
+        deadline = time.monotonic() + 10
+        while len(statuses) < 5:  # more than may wait
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        started = time.perf_counter()
+        assert client.post(PREDICT, json={"designation": "lampe"}).status_code == 200
+        assert [client.get("/readyz").status_code for _ in range(3)] and client.get("/healthz").status_code == 200
+        assert time.perf_counter() - started < 5
+        assert statuses == [503] * 5
+        other.execute("ROLLBACK")
+    for person in people:
+        person.join(30)
+    assert sorted(statuses) == [201] * 20 + [503] * 5
+    assert len(client.service.store.feedback_after(0)) == 20
+
+
+def test_a_store_that_is_silent_is_not_ready_and_is_asked_once(make_client, monkeypatch):
+    client, go_on, asked = make_client(), threading.Event(), []
+    monkeypatch.setattr("rayon.serving.service._CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(client.service.store, "check", lambda: asked.append(1) or go_on.wait(20))
+    for _ in range(5):
+        answer = client.get("/readyz")
+        assert answer.status_code == 503 and "has not answered" in answer.json()["store"]
+    assert len(asked) == 1
+    go_on.set()
+    deadline = time.monotonic() + 10
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
 
 
 def test_a_store_that_is_slow_costs_the_id_and_nobody_the_answer(make_client, monkeypatch):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zipfile
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rayon.data.tables import CatalogError
@@ -94,7 +97,8 @@ def test_an_archive_stays_in_its_folder(score, tmp_path, name):
     assert not list(tmp_path.rglob("out.png")) and not Path("/etc/out.png").exists()
 
 
-def test_a_bomb_of_an_archive_is_refused(score, tmp_path):
+def test_a_bomb_of_an_archive_is_refused(score, tmp_path, monkeypatch):
+    monkeypatch.setattr("rayon.serving.lots.shutil.rmtree", lambda *_, **__: None)  # to see what was there
     with pytest.raises(LotError, match="unpacks to more than"):
         score(
             "product_id,designation\n1,lampe\n",
@@ -103,6 +107,27 @@ def test_a_bomb_of_an_archive_is_refused(score, tmp_path):
         )
     written = sum(file.stat().st_size for file in (tmp_path / "lot" / "photos").rglob("*") if file.is_file())
     assert written <= 21_000_000
+
+
+@pytest.mark.parametrize("name", ["{}", "{}/x", "{0}/{0}/{0}/"])
+def test_an_archive_has_not_many_more_entries_than_rows(score, tmp_path, name):
+    with pytest.raises(LotError, match=r"photos\.zip: it has more than 40 files and folders"):
+        score("product_id,designation\n1,lampe\n", {name.format(n): b"" for n in range(41)}, lot_rows=10)
+    assert score("product_id,designation\n1,lampe\n", {f"a/{n}": b"" for n in range(30)}, lot_rows=10).scored == 1
+
+
+def test_of_a_lot_the_files_to_download_are_left_and_of_a_refused_one_nothing(score, tmp_path, catalogue):
+    photo = (catalogue / "images" / "0.png").read_bytes()
+    table = "product_id,designation,image\n1,lampe,a/0.png\n2,,\n"
+    with pytest.raises(LotError):
+        score(table, {"a/0.png": photo, "../b.png": photo})
+    with pytest.raises(CatalogError):
+        score("", {"a/0.png": photo})
+    with pytest.raises(LotError):
+        score(table, {"a/0.png": photo}, lot_rows=1)
+    assert not (tmp_path / "lot").exists()
+    lot = score(table, {"a/0.png": photo})
+    assert sorted((tmp_path / "lot").rglob("*")) == sorted(lot.files) and lot.scored == 1
 
 
 def test_no_archive_is_a_sentence(score, tmp_path, classifier, app_config):
@@ -115,13 +140,10 @@ def test_no_archive_is_a_sentence(score, tmp_path, classifier, app_config):
             score_lot(table, broken, Predictor(classifier[0], "7", 0.9), app_config(), tmp_path / f"l{len(content)}")
 
 
-def test_tables_that_cannot_be_read_are_sentences(score, tmp_path):
-    for place, (table, words) in enumerate(
-        [("", "empty"), ("product_id,designation\n", "no data row"), ("a,b\n1,2\n", "column")]
-    ):
+def test_tables_that_cannot_be_read_are_sentences(score):
+    for table, words in [("", "empty"), ("product_id,designation\n", "no data row"), ("a,b\n1,2\n", "column")]:
         with pytest.raises(CatalogError, match=words):
             score(table)
-        (tmp_path / "lot").rename(tmp_path / f"lot{place}")
 
 
 def test_too_many_rows_are_for_the_flow(score):
@@ -141,9 +163,66 @@ def test_a_bomb_of_a_table_is_refused(score, tmp_path):
         score(
             gzip.compress(b"product_id,designation\n1," + b"x" * 5_000_000), suffix=".csv.gz", max_upload_megabytes=1.0
         )
-    (tmp_path / "lot").rename(tmp_path / "before")
     with pytest.raises(CatalogError, match="cannot be read"):
         score(b"\x1f\x8b no more", suffix=".csv.gz")
+
+
+def stored(titles: object, **options: object) -> bytes:
+    """Return a Parquet file of products with those titles."""
+    table = pa.table({"product_id": [str(n) for n in range(len(titles))], "designation": titles})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, **options)
+    return sink.getvalue()
+
+
+LONG = "lampe " * 20_000
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        stored([LONG] * 100),
+        stored(pa.array([LONG] * 100).dictionary_encode()),
+        stored(pa.array([LONG] * 100, pa.string_view())),
+        stored(pa.array([LONG.encode()] * 100, pa.binary(len(LONG)))),
+        stored(
+            [f"{LONG}{n}" for n in range(100)],
+            use_dictionary=False,
+            column_encoding={"designation": "DELTA_BYTE_ARRAY"},
+        ),
+        stored([f"{n}{LONG}" for n in range(100)], compression="zstd"),
+    ],
+    ids=["repeated", "dictionary", "views", "fixed", "differences", "packed"],
+)
+def test_a_bomb_of_a_parquet_file_is_refused(score, table, monkeypatch):
+    assert len(table) < 2_000_000 < 100 * len(LONG)
+    monkeypatch.setattr("rayon.serving.lots.plan_jobs", None)  # nothing of it becomes a string
+    with pytest.raises(CatalogError, match=r"products\.parquet: it unpacks to more than 4 megabytes"):
+        score(table, suffix=".parquet", max_upload_megabytes=1.0)
+
+
+def test_a_parquet_file_is_bounded_in_its_rows(score, tmp_path):
+    with pytest.raises(CatalogError, match=r"products\.parquet, row 2: it has more than 16,777,216 bytes"):
+        score(stored(["lampe", "x" * (1 << 24) + "y"]), suffix=".parquet")
+    with pytest.raises(LotError, match=r"more than 100 rows.*score_flow"):
+        score(stored(["lampe"] * 101), suffix=".parquet", lot_rows=100)
+
+
+def test_parquet_of_any_types_is_measured_and_read(score, tmp_path):
+    table = pa.table(
+        {
+            "product_id": pa.array([1, 2, 3]),
+            "designation": pa.array(["lampe", None, "lampe"]).dictionary_encode(),
+            "description": pa.array(["", None, "bleu"], pa.large_string()),
+            "vector": pa.array([[1.0], None, []]),
+            "price": pa.array([1.5, None, 2.0]),
+        }
+    )
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=2)
+    assert score((tmp_path / "x.parquet").read_bytes(), suffix=".parquet", max_upload_megabytes=0.001).scored == 2
+    (tmp_path / "lot").rename(tmp_path / "before")
+    with pytest.raises(CatalogError, match="no readable Parquet file"):
+        score(b"PAR1 no more", suffix=".parquet")
 
 
 def test_formulas_are_text_in_a_spreadsheet(score):

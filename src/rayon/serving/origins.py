@@ -1,0 +1,105 @@
+"""Refuses what other sites' pages ask for in the name of somebody who is logged in here, or who runs the app locally.
+
+Plain ASGI, around everything: Gradio has browsers send its session's cookie with the requests of any site, and lets any
+site read the answers. Knows headers alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_OWN = ("same-origin", "none")  # none: typed, or a bookmark
+_ELSEWHERE = "the request comes from a page of another site: open the app itself"
+_NAMES = (
+    "the app serves this machine, and was asked under another name: open it as http://127.0.0.1, or set "
+    "RAYON_APP_USERS where others are let in"
+)
+
+
+class OwnPages:
+    """Answers 403 to browsers that ask for another site's page, and keeps the session's cookie from their requests.
+
+    A link of another site may lead here; programs, which send neither `Origin` nor `Sec-Fetch-Site`, are not meant.
+    With `loopback` other names than this machine's are refused too: a site whose name leads to 127.0.0.1 is no other
+    site for a browser.
+    """
+
+    def __init__(self, app: ASGIApp, loopback: bool) -> None:
+        self.app, self.loopback = app, loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if self.loopback and not is_loopback(_host(f"//{headers.get('host', '')}")):
+            await _refuse(send, _NAMES)
+        elif not (_is_own(headers) or _is_link(scope, headers)):
+            await _refuse(send, _ELSEWHERE)
+        else:
+
+            async def noted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = list(_kept_here(message.get("headers", [])))
+                await send(message)
+
+            await self.app(scope, receive, noted)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host's name or address is this machine's own.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("::1"), is_loopback("shop.example")
+        (True, True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_own(headers: Headers) -> bool:
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in _OWN
+    origin = headers.get("origin")  # browsers of before 2023 send this alone
+    if origin is None:
+        return True
+    asked = (headers.get("host"), headers.get("x-forwarded-host"))  # no page can send the second one unasked
+    return (urlsplit(origin).netloc or origin) in asked
+
+
+def _is_link(scope: Scope, headers: Headers) -> bool:
+    return scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _kept_here(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    """Yield an answer's headers; a cookie in them is sent back by this site's pages alone."""
+    for name, value in headers:
+        if name.lower() == b"set-cookie":
+            parts = [part for part in value.split(b";") if not part.strip().lower().startswith(b"samesite")]
+            value = b";".join([*parts, b" SameSite=Lax"])
+        yield name, value
+
+
+async def _refuse(send: Send, words: str) -> None:
+    body = json.dumps({"detail": words}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
