@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,11 +28,14 @@ _BUFFER = 1 << 18  # bytes of a column of a file
 def read_file(path: str) -> Iterator[pa.Table]:
     """Yield the rows of a Parquet file, or of a folder of them with the columns of the first, some at a time.
 
+    Of the folder that a scoring wrote those are in `predictions`, beside its rejects and its summary.
+
     Raises:
         WindowError: it is nothing of the kind.
     """
+    inside = Path(path) / "predictions"
     try:
-        found = ds.dataset(path, format="parquet")
+        found = ds.dataset(str(inside if inside.is_dir() else path), format="parquet")
         if "model_version" not in found.schema.names:
             raise WindowError(
                 f"{path} holds no predictions: there is no column 'model_version'. Give what ScoreFlow wrote."

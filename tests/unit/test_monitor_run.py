@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -68,6 +69,17 @@ def test_files_and_folders_are_read_by_model(file, tmp_path):
     assert read.table.num_rows == 300 and read.others == {"TrainFlow/6": 100}
     assert "row" not in read.table.column_names
     assert read.key == read_window([folder], "TrainFlow/7").key != read_window([folder], "TrainFlow/6").key
+
+
+def test_of_what_a_scoring_wrote_the_predictions_are_read(file, tmp_path):
+    scored = tmp_path / "scored"
+    (scored / "rejects").mkdir(parents=True)
+    (scored / "summary.json").write_text("{}")
+    pq.write_table(pa.table({"reason": ["missing_id"]}), scored / "rejects" / "part-00000.parquet")
+    (scored / "predictions").mkdir()
+    shutil.copy(file("a", 1, 300), scored / "predictions" / "part-00000.parquet")
+    production = read_window([str(scored)], "TrainFlow/7")
+    assert production.table.num_rows == 300 and not production.others
 
 
 def test_sources_of_different_ages_are_put_together(file, tmp_path):
