@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ class Checkpoints:
     def __init__(self, config: Config, flow: str, run: str, origin: str | None, name: str) -> None:
         places = [f"{each}/{name}" for each in _of_run(flow, run, origin)]  # its own comes first
         self._place = places[0]
-        self._shared = Outputs(config.shared) if config.shared else None
+        self._shared = config.shared
         self._sent: dict[str, int] = {}
         self._told = -EVERY_SECONDS
         cache = Path(config.cache)
@@ -91,18 +91,18 @@ def remove_checkpoints(config: Config, flow: str, run: str, origin: str | None) 
 
     Their time is over when Metaflow has stored what the trainings came to, and not before.
     """
-    shared = Outputs(config.shared) if config.shared else None
     for place in _of_run(flow, run, origin):
         folder = Path(config.cache) / place
         for entry in folder.glob("*"):
             shutil.rmtree(entry.resolve(), ignore_errors=True)  # those of a resumed run may lie elsewhere
         shutil.rmtree(folder, ignore_errors=True)
-        _attempt(shared, partial(_delete, place))
+    _attempt(config.shared, partial(_delete, _of_run(flow, run, origin)))
 
 
-def _delete(place: str, shared: Outputs) -> None:
-    for file in list(shared.listing(place)):
-        shared.delete(file.name)
+def _delete(places: Sequence[str], shared: Outputs) -> None:
+    for place in places:
+        for file in list(shared.listing(place)):
+            shared.delete(file.name)
 
 
 def _of_run(flow: str, run: str, origin: str | None) -> list[str]:
@@ -110,11 +110,11 @@ def _of_run(flow: str, run: str, origin: str | None) -> list[str]:
     return [f"checkpoints/{flow}-{each}" for each in (run, origin) if each]
 
 
-def _attempt(shared: Outputs | None, action: Callable[[Outputs], None]) -> None:
-    if shared is None:
+def _attempt(shared: str | None, action: Callable[[Outputs], None]) -> None:
+    if not shared:
         return
     try:
-        action(shared)
+        action(Outputs(shared))  # which may ask the network where the bucket is
     except (OutputError, OSError) as error:
         warnings.warn(f"checkpoints are not shared: {error}", stacklevel=3)
 

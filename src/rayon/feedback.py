@@ -124,7 +124,7 @@ class Store:
         catalogue: whose predictions these are; several catalogues may share a database.
 
     Attributes:
-        identity: what tells the database from others; its copies and backups have the same.
+        identity: what tells the database from others, '' where that is not known; its copies and backups have the same.
 
     Raises:
         StoreError: the database cannot be opened.

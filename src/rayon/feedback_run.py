@@ -65,7 +65,7 @@ def sample_accepted(
 def resume(store: Store, state: FeedbackState) -> FeedbackState:
     """Return where the last run left a store; say so where the store is not the one that it read."""
     now = state.in_store(store)
-    moved = state.store not in ("", store.identity)
+    moved = state.store not in ("", now.store)
     if not moved and now.cursor == state.cursor:
         return now
     told = "another than" if moved else "no longer what"

@@ -117,23 +117,36 @@ def open_engine(url: str) -> Engine:
 
 
 def create_tables(engine: Engine) -> None:
-    """Create the tables that are missing; several processes may do so at once. The engine is one that writes."""
-    if METADATA.tables.keys() <= set(inspect(engine.execution_options(**{WRITES: False})).get_table_names()):
+    """Create the tables that are missing; several processes may do so at once. The engine is one that writes.
+
+    A store of before lacks `rayon_store` alone. It is opened as it is where that cannot be made: whoever reads it, or
+    only adds to it, needs no right to make tables.
+    """
+    missing = METADATA.tables.keys() - set(inspect(engine.execution_options(**{WRITES: False})).get_table_names())
+    if not missing:
         return  # who only opens a store does not wait for those who write
     for attempt in range(3):
         try:
             METADATA.create_all(engine)
             return
         except (OperationalError, ProgrammingError, IntegrityError):  # another process makes the tables just now
-            if attempt == 2:
+            if attempt == 2 and missing != {STORE.name}:
                 raise
 
 
 def store_identity(engine: Engine) -> str:
     """Return what tells this database from others, 32 random hexadecimal digits; the first who asks draws them.
 
-    A copy of the database, and what is restored from its backup, keep it. The engine is one that writes.
+    A copy of the database, and what is restored from its backup, keep it. '' where it has none and none can be written
+    here. The engine is one that writes.
     """
+    try:
+        return _identity(engine)
+    except (OperationalError, ProgrammingError):  # a store of before that may not be changed
+        return ""
+
+
+def _identity(engine: Engine) -> str:
     query = select(STORE.c.identity)
     with engine.execution_options(**{WRITES: False}).connect() as connection:
         found = connection.execute(query).scalar_one_or_none()

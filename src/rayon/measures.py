@@ -229,7 +229,7 @@ def _new_categories(current: Tally, reference: int, categories: Sequence[str], l
     if not labels:
         return []
     # people look at what is sent to review, where new categories gather: labels count by what they stand for, unless
-    # they are too few to stand for more than themselves
+    # they are too few to stand for more than themselves; what nobody looked at counts as known
     labelled: Counter[str] = Counter()
     new: Counter[str] = Counter()
     for label, count in labels.items():
@@ -239,8 +239,8 @@ def _new_categories(current: Tally, reference: int, categories: Sequence[str], l
     weights = {
         decision: current.decisions[decision] / count if count >= least else 1.0 for decision, count in labelled.items()
     }
-    stand_for = {label: count * weights[label.decision] for label, count in labels.items()}
-    share = sum(each for label, each in stand_for.items() if label.category not in known) / sum(stand_for.values())
+    stand_for = sum(count * weights[label.decision] for label, count in labels.items() if label.category not in known)
+    share = stand_for / sum(current.decisions.values())
     few, many = sum(new.values()), sum(labels.values())
     difference = share_test(0, reference, few, many)._replace(effect=share)
     names = ", ".join(f"'{name}'" for name, _ in new.most_common(3))

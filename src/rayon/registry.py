@@ -151,7 +151,7 @@ class FeedbackState(NamedTuple):
         A store that no run has read begins at 0, and so does one that is no longer what was read: numbers mean other
         feedback there. A run of before is believed where the store got as far.
         """
-        identity = store.identity
+        identity = store.identity or self.store
         state = self if self.store in ("", identity) else self._moved(identity)
         origins = (*self.origins, *[""] * (len(self.shards) - len(self.origins)))
         if store.follows(state.cursor, state.last):

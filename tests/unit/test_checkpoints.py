@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Callback
 from rayon.bundle import read_bundle
 from rayon.checkpoints import Checkpoints, remove_checkpoints
 from rayon.config import Config
-from rayon.data.outputs import Outputs
+from rayon.data.outputs import OutputError, Outputs
 
 
 class KilledError(Exception):
@@ -125,3 +125,16 @@ def test_a_place_that_does_not_answer_costs_a_warning(make_config, tmp_path):
     with pytest.warns(UserWarning, match="not shared"):
         kept.sending().on_train_epoch_start(Trainer(), None)
     assert (kept.folder / "last.ckpt").exists()
+
+
+@pytest.mark.filterwarnings("ignore:checkpoints are not shared")
+def test_a_place_that_cannot_even_be_opened_costs_no_run(make_config, tmp_path, monkeypatch):
+    def away(location: str) -> Outputs:
+        raise OutputError(f"'{location}' does not answer")
+
+    monkeypatch.setattr("rayon.checkpoints.Outputs", away)
+    config = dataclasses.replace(make_config(), cache=str(tmp_path / "cache"), shared="s3://shop/shared")
+    kept = Checkpoints(config, "TrainFlow", "12", None, "text")
+    kept.folder.mkdir(parents=True)
+    remove_checkpoints(config, "TrainFlow", "12", None)
+    assert not kept.folder.exists()

@@ -113,6 +113,18 @@ def test_a_database_has_one_identity_whoever_opens_it_and_a_copy_keeps_it(tmp_pa
     copied.close()
 
 
+def test_a_database_of_before_that_may_not_be_changed_is_read(tmp_path):
+    file = tmp_path / "store.sqlite"
+    made = Store(f"sqlite:///{file}", str(tmp_path / "photos"), "shop")
+    number = made.add_feedback(log(made), "jouets", "anna")
+    with made._writing.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE rayon_store")
+    made.close()
+    opened = Store(f"sqlite:///file:{file}?mode=ro&uri=true", str(tmp_path / "photos"), "shop")
+    assert opened.identity == "" and [one.number for one in opened.feedback_after(0)] == [number]
+    opened.close()
+
+
 def test_a_database_of_before_gets_an_identity_that_stays(store, url, tmp_path):
     with store._writing.begin() as connection:
         connection.exec_driver_sql("DROP TABLE rayon_store")

@@ -161,6 +161,16 @@ def test_another_store_is_read_from_its_beginning_and_the_first_goes_on_where_it
     assert reasons(take_in(other)) == {later: ""}
 
 
+def test_a_store_whose_identity_is_not_known_is_believed(store, tell, take_in, capsys):
+    waiting = [tell(f"lampe {n}", "jouets", "mallory") for n in range(6)]
+    before = take_in()
+    store.identity = ""
+    later = tell("vase", "jouets", "anna")
+    done = take_in()
+    assert reasons(done).keys() >= {later} and done.waiting.keys() == set(waiting) == before.waiting.keys()
+    assert not capsys.readouterr().out
+
+
 def test_a_number_of_another_store_does_not_say_who_said_it_here(other, tell, take_in):
     for n in range(2):
         tell(f"lampe {n}", "jouets", "anna")

@@ -19,6 +19,7 @@ from rayon.data.rows import CatalogError, Row, Table
 
 _ROWS = 8192
 _MEASURED_ROWS = 1024
+_PLAIN = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 _CELL_BYTES = 16  # what a value costs beside its text, at least
 
 
@@ -51,13 +52,17 @@ def check_size(path: Path, most: int, most_of_a_row: int) -> None:
     """Refuse a Parquet file whose values unpack to more bytes than `most`, or those of a row to more than
     `most_of_a_row`.
 
-    A file of a kilobyte may name one long value ten thousand times. So values are measured before they are strings, in
-    lots of rows that stay below `most` as well. Lists and structs are never read and do not count.
+    A file of a kilobyte may name one long value ten thousand times. So columns are read as dictionaries, which hold a
+    value once however often it is named, or a row at a time, and measured before they are strings. Lists and structs
+    are never read and do not count.
 
     Raises:
         CatalogError: it is too large, or damaged.
     """
     with _open(path) as file:
+        names = {field.name for field in file.schema_arrow if _is_long(field.type)}
+        held_once = names - _encoded_otherwise(file.metadata)
+    with _open(path, held_once) as file:
         try:
             rows = _row_sizes(file, most)
         except (pa.ArrowException, OSError, UnicodeError) as error:
@@ -76,13 +81,10 @@ def _row_sizes(file: pq.ParquetFile, most: int) -> NDArray[np.int64] | None:
     stored = _stored(file.metadata)
     if max(total, sum(stored[name] for name in {field.name for field in fields})) > most:
         return None
-    # a dictionary that stays one holds its values once
-    once = {field.name for field in fields if pa.types.is_dictionary(field.type)}
-    several = {field.name for field in fields} - once
-    largest = sum(stored[name] for name in several)  # of a row: a value is as long as what is stored, at most
-    for names, at_once in ((once, _MEASURED_ROWS), (several, min(_MEASURED_ROWS, most // (4 * largest + 1)))):
+    short = {field.name for field in fields if _is_short(field.type)}
+    for names, at_once in ((short, _MEASURED_ROWS), ({field.name for field in fields} - short, 1)):
         start = 0
-        for batch in file.iter_batches(max(1, at_once), columns=sorted(names)) if names else ():
+        for batch in file.iter_batches(at_once, columns=sorted(names)) if names else ():
             for column in batch.columns:
                 sizes = _lengths(column)
                 rows[start : start + batch.num_rows] += sizes
@@ -91,6 +93,13 @@ def _row_sizes(file: pq.ParquetFile, most: int) -> NDArray[np.int64] | None:
             if total > most:
                 return None
     return rows
+
+
+def _encoded_otherwise(metadata: pq.FileMetaData) -> set[str]:
+    """Return the columns of encodings from which Arrow makes no dictionary."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+    return {column.path_in_schema for column in columns if not set(column.encodings) <= _PLAIN}
 
 
 def _stored(metadata: pq.FileMetaData) -> Counter[str]:
@@ -120,15 +129,36 @@ def _lengths(values: pa.Array) -> NDArray[np.int64]:
     return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open(path: Path, as_dictionaries: Collection[str] = ()) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, arrow_extensions_enabled=True)  # else UUIDs are bytes, unless Arrow wrote them
+        # without extensions UUIDs are bytes, unless Arrow wrote them
+        return pq.ParquetFile(path, arrow_extensions_enabled=True, read_dictionary=list(as_dictionaries) or None)
     except (pa.ArrowException, OSError, UnicodeError) as error:
         raise CatalogError(f"{path}: this is no readable Parquet file: {error}") from None
 
 
 def _texts(file: pq.ParquetFile, wanted: Collection[str]) -> list[pa.Field]:
     return [field for field in file.schema_arrow if _is_text(field.type, field.name in wanted)]
+
+
+def _is_long(kind: pa.DataType) -> bool:
+    """Say whether values of a type are texts or bytes of any length."""
+    kinds = pa.types
+    return any(
+        is_kind(kind)
+        for is_kind in (
+            *(kinds.is_string, kinds.is_large_string, kinds.is_string_view),
+            *(kinds.is_binary, kinds.is_large_binary, kinds.is_binary_view),
+        )
+    )
+
+
+def _is_short(kind: pa.DataType) -> bool:
+    """Say whether a value of a type takes few bytes: a place in a dictionary, a number, a moment."""
+    try:
+        return bool(pa.types.is_dictionary(kind) or kind.bit_width <= 256)
+    except ValueError:
+        return False
 
 
 def _is_text(kind: pa.DataType, wanted: bool) -> bool:

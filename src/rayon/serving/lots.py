@@ -42,6 +42,7 @@ _DAMAGE = (
 )
 _ARCHIVE_GROWTH = 20  # photos are compressed already: what grows more than that is a bomb
 _ARCHIVE_ENTRIES = 4  # times the rows: a photo each, the folders they lie in, what systems add to an archive
+_ARCHIVE_DEPTH = 32
 _TABLE_GROWTH = 4  # rows are in memory, several times
 _ROW_BYTES = 1 << 24  # as much as a line of a CSV has characters
 _WORK = ("photos", "parts", "scored")
@@ -223,6 +224,8 @@ def _extract(archive: Path, folder: Path, config: Config) -> None:
             entries = files.infolist()
             for entry in entries:
                 path = PurePosixPath(entry.filename.replace("\\", "/"))
+                if len(path.parts) > _ARCHIVE_DEPTH:  # each folder's path is kept
+                    raise LotError(f"{archive.name}: '{entry.filename[:100]}' lies too deep: pack flat folders.")
                 folders.update(path.parents)
                 if len(entries) + len(folders) > most:
                     raise LotError(

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _OWN = ("same-origin", "none")  # none: typed, or a bookmark
+_NOT_FRAMED = (b"content-security-policy", b"frame-ancestors 'self'")
 _ELSEWHERE = "the request comes from a page of another site: open the app itself"
 _NAMES = (
     "the app serves this machine, and was asked under another name: open it as http://127.0.0.1, or set "
@@ -25,9 +26,9 @@ _NAMES = (
 class OwnPages:
     """Answers 403 to browsers that ask for another site's page, and keeps the session's cookie from their requests.
 
-    A link of another site may lead here; programs, which send neither `Origin` nor `Sec-Fetch-Site`, are not meant.
-    With `loopback` other names than this machine's are refused too: a site whose name leads to 127.0.0.1 is no other
-    site for a browser.
+    A link of another site may lead here, a frame may not; programs, which send neither `Origin` nor `Sec-Fetch-Site`,
+    are not meant. With `loopback` other names than this machine's are refused too: a site whose name leads to 127.0.0.1
+    is no other site for a browser.
     """
 
     def __init__(self, app: ASGIApp, loopback: bool) -> None:
@@ -38,7 +39,8 @@ class OwnPages:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if self.loopback and not is_loopback(_host(f"//{headers.get('host', '')}")):
+        name = headers.get("host")  # which probes may leave out, and browsers do not
+        if self.loopback and name is not None and not is_loopback(_host(f"//{name}")):
             await _refuse(send, _NAMES)
         elif not (_is_own(headers) or _is_link(scope, headers)):
             await _refuse(send, _ELSEWHERE)
@@ -46,7 +48,7 @@ class OwnPages:
 
             async def noted(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    message["headers"] = list(_kept_here(message.get("headers", [])))
+                    message["headers"] = [*_kept_here(message.get("headers", [])), _NOT_FRAMED]
                 await send(message)
 
             await self.app(scope, receive, noted)
@@ -71,15 +73,17 @@ def _is_own(headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in _OWN
-    origin = headers.get("origin")  # browsers of before 2023 send this alone
+    origin = headers.get("origin")  # over plain HTTP browsers send this alone
     if origin is None:
         return True
-    asked = (headers.get("host"), headers.get("x-forwarded-host"))  # no page can send the second one unasked
-    return (urlsplit(origin).netloc or origin) in asked
+    # By name alone: proxies drop ports, or write another. No page can send the second one unasked.
+    asked = (headers.get("host", ""), headers.get("x-forwarded-host", "").split(",")[0].strip())
+    return _host(origin) in {_host(f"//{name}") for name in asked} - {""}
 
 
 def _is_link(scope: Scope, headers: Headers) -> bool:
-    return scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    whole = headers.get("sec-fetch-dest", "document") == "document"  # and no frame of another site's page
+    return scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate" and whole
 
 
 def _host(address: str) -> str:

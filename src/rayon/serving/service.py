@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -87,7 +88,7 @@ class Service:
         self._records = Recorder(store, app.queue, metrics.not_kept.inc)
         self._downloads = Downloads(app.url_hosts, app.timeout_seconds, app.max_upload_megabytes)
         # each its own threads: feedback that waits for the store keeps nobody from an answer
-        self._shrinking = ThreadPoolExecutor(_THREADS, "rayon-photos")
+        self._shrinking = ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + _THREADS), "rayon-photos")
         self._saying = ThreadPoolExecutor(_THREADS, "rayon-feedback")
         self._said = 0  # feedback on its way to the store; known to the event loop alone
         self._looking = ThreadPoolExecutor(1, "rayon-check")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import tracemalloc
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +118,14 @@ def test_an_archive_has_not_many_more_entries_than_rows(score, tmp_path, name):
     assert score("product_id,designation\n1,lampe\n", {f"a/{n}": b"" for n in range(30)}, lot_rows=10).scored == 1
 
 
+def test_an_archive_is_not_deep(score):
+    tracemalloc.start()
+    with pytest.raises(LotError, match="lies too deep"):
+        score("product_id,designation\n1,lampe\n", {"a/" * 16_000 + "1.jpg": b"x"})
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
+
+
 def test_of_a_lot_the_files_to_download_are_left_and_of_a_refused_one_nothing(score, tmp_path, catalogue):
     photo = (catalogue / "images" / "0.png").read_bytes()
     table = "product_id,designation,image\n1,lampe,a/0.png\n2,,\n"
@@ -199,6 +209,16 @@ def test_a_bomb_of_a_parquet_file_is_refused(score, table, monkeypatch):
     monkeypatch.setattr("rayon.serving.lots.plan_jobs", None)  # nothing of it becomes a string
     with pytest.raises(CatalogError, match=r"products\.parquet: it unpacks to more than 4 megabytes"):
         score(table, suffix=".parquet", max_upload_megabytes=1.0)
+
+
+def test_what_a_parquet_file_says_of_its_size_is_not_believed(score, monkeypatch):
+    monkeypatch.setattr("rayon.data.parquet._stored", lambda metadata: Counter())
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array(["z" * 1_000_000]))
+    table = stored(long, store_schema=False)
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(CatalogError, match="it unpacks to more than 4 megabytes"):
+        score(table, suffix=".parquet", max_upload_megabytes=1.0)
+    assert pa.default_memory_pool().max_memory() < before + 50_000_000
 
 
 def test_a_parquet_file_is_bounded_in_its_rows(score, tmp_path):

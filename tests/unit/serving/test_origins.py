@@ -34,6 +34,8 @@ def client(loopback: bool = False, url: str = URL) -> TestClient:
         {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
         {"origin": "https://other.shop.example", "sec-fetch-site": "same-site"},
         {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+        {"origin": "http://[x"},
     ],
 )
 def test_pages_of_other_sites_are_refused(headers):
@@ -52,6 +54,9 @@ def test_pages_of_other_sites_are_refused(headers):
         {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"},
         {"origin": URL, "host": "10.0.0.7:7860", "x-forwarded-host": "rayon.shop.example"},
         {"origin": URL, "host": "10.0.0.7:7860", "sec-fetch-site": "same-origin"},
+        {"origin": f"{URL}:8080", "host": "Rayon.shop.example"},
+        {"origin": URL, "host": "rayon.shop.example:443"},
+        {"origin": URL, "host": "inner", "x-forwarded-host": "rayon.shop.example, inner"},
     ],
 )
 def test_programs_and_the_apps_own_pages_are_served(headers):
@@ -70,6 +75,10 @@ def test_cookies_are_for_requests_of_this_site():
     for cookie in cookies:
         assert cookie.lower().count("samesite") == 1 and cookie.endswith("SameSite=Lax") and "HttpOnly" in cookie
     assert "Secure" in cookies[0]
+
+
+def test_no_other_site_frames_a_page():
+    assert client().get("/").headers["content-security-policy"] == "frame-ancestors 'self'"
 
 
 @pytest.mark.parametrize("host", ["evil.example:7860", "127.0.0.1.evil.example", "", "[::1", "10.0.0.7"])
