@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayon.calibration import ReliabilityBin
-from rayon.evaluation import Interval
+from rayon.evaluation import Interval, most_confused
 
 Spec = dict[str, Any]
 
@@ -308,8 +308,7 @@ def confused_together(counts: NDArray[np.floating], limit: int) -> list[int]:
     """Order the categories of a (C, C) confusion matrix so that those taken for one another are neighbours (average
     linkage, optimal leaf order). Beyond `limit` categories, those with most mistakes are kept.
     """
-    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:limit])
+    chosen = most_confused(counts, limit)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return [int(chosen[place]) for place in _together(shares[np.ix_(chosen, chosen)])]
 

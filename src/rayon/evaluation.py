@@ -66,6 +66,17 @@ def category_f1(matrix: NDArray[np.integer]) -> NDArray[np.float64]:
     return f1
 
 
+def most_confused(counts: NDArray[np.number], limit: int) -> NDArray[np.intp]:
+    """Return the categories of a (C, C) confusion matrix with most mistakes, `limit` at most, in their own order.
+
+    Example:
+        >>> most_confused(np.array([[5, 0, 1], [0, 5, 0], [2, 0, 5]]), 2)
+        array([0, 2])
+    """
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    return np.sort(np.argsort(-mistakes, kind="stable")[:limit])
+
+
 def macro_f1(labels: Ints, predicted: Ints, classes: int) -> float:
     """Return the macro-F1, in [0, 1]. `predicted` may hold `classes`: an answer that is none of them, which is wrong.
 

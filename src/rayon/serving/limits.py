@@ -46,7 +46,7 @@ class Bounded:
         words = f"the request has more than {megabytes:g} megabytes: send fewer products or smaller photos"
         told = dict(scope["headers"]).get(b"content-length", b"0")
         if told.isdigit() and int(told) > limit:
-            await _refuse(send, 413, words)
+            await refuse(send, 413, words)
             return
         seen, begun = 0, False
 
@@ -68,7 +68,7 @@ class Bounded:
         except _TooLargeError:
             if begun:
                 raise
-            await _refuse(send, 413, words)
+            await refuse(send, 413, words)
 
 
 class Keyed:
@@ -86,13 +86,14 @@ class Keyed:
             name = self.access.caller(headers.get("authorization", ""), headers.get("x-api-key", ""))
             if name is None:
                 words = "send a known key: Authorization: Bearer KEY"
-                await _refuse(send, 401, words, (b"www-authenticate", b"Bearer"))
+                await refuse(send, 401, words, (b"www-authenticate", b"Bearer"))
                 return
             scope.setdefault("state", {})["caller"] = name
         await self.app(scope, receive, send)
 
 
-async def _refuse(send: Send, status: int, words: str, *more: tuple[bytes, bytes]) -> None:
+async def refuse(send: Send, status: int, words: str, *more: tuple[bytes, bytes]) -> None:
+    """Answer with a refusal in words, and read no more of this caller's connection."""
     body = json.dumps({"detail": words}).encode()
     headers = [(b"content-type", b"application/json"), (b"connection", b"close"), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})

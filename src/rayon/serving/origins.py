@@ -7,12 +7,13 @@ site read the answers. Knows headers alone.
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rayon.serving.limits import refuse
 
 _OWN = ("same-origin", "none")  # none: typed, or a bookmark
 _NOT_FRAMED = (b"content-security-policy", b"frame-ancestors 'self'")
@@ -41,9 +42,9 @@ class OwnPages:
         headers = Headers(scope=scope)
         name = headers.get("host")  # which probes may leave out, and browsers do not
         if self.loopback and name is not None and not is_loopback(_host(f"//{name}")):
-            await _refuse(send, _NAMES)
+            await refuse(send, 403, _NAMES)
         elif not (_is_own(headers) or _is_link(scope, headers)):
-            await _refuse(send, _ELSEWHERE)
+            await refuse(send, 403, _ELSEWHERE)
         else:
 
             async def noted(message: Message) -> None:
@@ -100,10 +101,3 @@ def _kept_here(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, 
             parts = [part for part in value.split(b";") if not part.strip().lower().startswith(b"samesite")]
             value = b";".join([*parts, b" SameSite=Lax"])
         yield name, value
-
-
-async def _refuse(send: Send, words: str) -> None:
-    body = json.dumps({"detail": words}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rayon.evaluation import most_confused
 from rayon.tracking.service import end_service, leave_service
 
 CONFUSION_CHART = "wandb/confusion_matrix/v1"
@@ -45,8 +46,7 @@ def _gathered(counts: NDArray[np.int64], categories: Sequence[str]) -> tuple[NDA
     shown = CONFUSION_CATEGORIES - 1
     if len(categories) <= CONFUSION_CATEGORIES:
         return counts, list(categories)
-    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-    chosen = np.sort(np.argsort(-mistakes, kind="stable")[:shown])
+    chosen = most_confused(counts, shown)
     places = np.full(len(categories), shown)
     places[chosen] = np.arange(shown)
     gathered = np.zeros((shown + 1, shown + 1), dtype=np.int64)
